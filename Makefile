@@ -1,0 +1,145 @@
+# sqld's front door. CMakeLists.txt says what is built from what; this file says what there is to do.
+#
+#     make              builds build/bin/sqld
+#     make run          installs what is missing, builds, runs on 127.0.0.1:5432 with its data in ./data
+#                       (ARGS='--log-level debug' adds options)
+#     make test         installs, builds and runs all tests; the last line is `N passed, N failed, N skipped`
+#     make unit         the unit tests alone                make integration    pytest alone (PYTEST='-k name')
+#     make check        form, lint, room rules, banned functions, generated documents, a build with clang
+#     make check-asan   unit and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#     make check-tsan   the same under ThreadSanitizer
+#     make fuzz         every fuzzer for FUZZ_SECONDS (60)
+#     make bench        measures with pgbench
+#     make format       formats the C files
+#     make docs         writes docs/sqld.1 and docs/configuration.md anew
+#     make install      PREFIX (/usr/local) and DESTDIR are respected
+#     make gdb          runs the server under gdb           make clean          removes everything built
+#     make deps         installs what all of this needs     DEPS=no             installs nothing
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+DEPS ?= yes
+ARGS ?=
+PYTEST ?=
+FUZZ_SECONDS ?= 60
+
+cmake = cmake -G Ninja -S .
+c_files = $$(git ls-files -co --exclude-standard '*.c' '*.h' | while read -r f; do [ -f "$$f" ] && echo "$$f"; done)
+
+.PHONY: all build run test unit integration venv check check-format check-rooms check-banned check-tables check-lint \
+	check-clang check-asan check-tsan fuzz bench format docs install gdb clean deps deps-build deps-test deps-check \
+	deps-bench
+.NOTPARALLEL:
+
+all: build
+
+# --- what is needed ---
+
+deps: deps-build deps-test deps-check
+deps-build deps-test deps-check deps-bench:
+ifneq ($(DEPS),no)
+	@scripts/deps.sh $(@:deps-%=%)
+endif
+
+# Python packages of the tests, as tests/requirements.txt pins them. Debian's python3, whichever others there are.
+venv: build/venv/ready
+build/venv/ready: tests/requirements.txt
+	@echo "preparing build/venv"
+	@rm -rf build/venv && mkdir -p build
+	@/usr/bin/python3 -m venv build/venv
+	@build/venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+# --- building and running ---
+
+# Ninja runs CMake again by itself when its files or the lists of sources change.
+$(BUILD)/build.ninja:
+	@CC=$${CC:-gcc} $(cmake) -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_ARGS) >/dev/null
+
+build: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet sqld
+
+run: deps-build
+	@$(MAKE) --no-print-directory build
+	@exec $(BUILD)/bin/sqld $(ARGS)
+
+gdb: build
+	gdb -q -x scripts/gdb.py --args $(BUILD)/bin/sqld $(ARGS)
+
+install: build
+	@DESTDIR=$(DESTDIR) cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	rm -rf build build-*
+
+# --- tests ---
+
+test: deps-build deps-test
+	@$(MAKE) --no-print-directory build venv
+	@ninja -C $(BUILD) --quiet unit_tests
+	@scripts/run-tests.py --build $(BUILD) -- $(PYTEST)
+
+unit: build
+	@ninja -C $(BUILD) --quiet unit_tests
+	@scripts/run-tests.py --build $(BUILD) --unit
+
+integration: build venv
+	@scripts/run-tests.py --build $(BUILD) --integration -- $(PYTEST)
+
+# The sanitizers' builds have directories of their own; what takes long and finds nothing more there is left out.
+sanitized = -m 'not slow' --timeout 300 integration $(PYTEST)
+
+check-asan: deps-build deps-test venv
+	@CC=gcc $(cmake) -B build-asan -DSQLD_SANITIZE=address,undefined >/dev/null
+	@ninja -C build-asan --quiet sqld unit_tests
+	@scripts/run-tests.py --build build-asan -- $(sanitized)
+
+check-tsan: deps-build deps-test venv
+	@CC=gcc $(cmake) -B build-tsan -DSQLD_SANITIZE=thread >/dev/null
+	@ninja -C build-tsan --quiet sqld unit_tests
+	@scripts/run-tests.py --build build-tsan -- $(sanitized)
+
+fuzz: deps-build deps-check
+	@CC=clang $(cmake) -B build-fuzz -DSQLD_FUZZ=ON >/dev/null
+	@ninja -C build-fuzz --quiet fuzzers
+	@scripts/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
+bench: deps-build deps-bench
+	@$(MAKE) --no-print-directory build
+	@bench/run.sh $(BUILD)/bin/sqld
+
+# --- checks ---
+
+checks = check-format check-rooms check-banned check-tables check-lint check-clang
+
+# All of them, even when one has found something.
+check: deps-build deps-check
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory -k $(checks)
+	@echo "check: ok"
+
+check-format:
+	@found=$$(clang-format --dry-run $(c_files) 2>&1 | sed -n 's/:[0-9]*:[0-9]*: warning: .*//p' | uniq -c); \
+		[ -z "$$found" ] || { echo "$$found"; echo "check-format: make format puts that right"; exit 1; }
+check-rooms:
+	@scripts/check-rooms.py
+check-banned:
+	@scripts/check-banned.py
+check-tables: build
+	@scripts/check-tables.py $(BUILD)/bin/sqld
+check-lint:
+	@scripts/lint.py
+
+# The second compiler, with its own warnings as errors.
+check-clang:
+	@CC=clang $(cmake) -B build-clang >/dev/null
+	@ninja -C build-clang --quiet sqld unit_tests
+
+format:
+	@clang-format -i $(c_files)
+
+docs: build
+	@$(BUILD)/bin/sqld --print-man >$(BUILD)/sqld.1 && mv $(BUILD)/sqld.1 docs/sqld.1
+	@$(BUILD)/bin/sqld --print-config-reference >$(BUILD)/configuration.md && \
+		mv $(BUILD)/configuration.md docs/configuration.md
