@@ -1,0 +1,350 @@
+/* engine/connection.c: opening a SQLite connection for a session, and the brake.
+ *
+ * Settings at open, and why:
+ *   WAL, synchronous=FULL       a commit is durable when SQLite says so (sqlite.org/pragma.html#pragma_synchronous)
+ *   no waiting while stepping   waiting for a lock is the scheduler's business; SQLite would sleep on the loop's thread.
+ *                               Opening, attaching and compiling do wait a moment: the connection that closes a
+ *                               database last holds it for as long as it takes to fold the WAL in
+ *   defensive, trusted_schema=0 SQL comes from the network (sqlite.org/security.html)
+ *   no fts3_tokenizer, no load_extension
+ * The progress handler looks at the brake every ENGINE_PROGRESS_OPS virtual-machine instructions: tens of microseconds,
+ * so that "at once" holds for a cancel request, and too rarely to be measured. */
+#include "engine/connection.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "engine/connection_internal.h"
+#include "engine/database.h"
+#include "engine/error.h"
+#include "engine/infer.h"
+
+enum {
+    ENGINE_PROGRESS_OPS = 2000,
+    ENGINE_BUSY_TRIES_MAX = 5000, /* a millisecond each */
+    ENGINE_FUNCTION_ARGS_MAX = 127,
+    ENGINE_PARAMETERS_MAX = 65535, /* what Bind's 16-bit count can carry */
+};
+
+enum engine_stop_reason engine_stop_check(struct engine_stop *stop)
+{
+    int reason = atomic_load_explicit(&stop->reason, memory_order_relaxed);
+    if (reason != ENGINE_STOP_NONE)
+        return (enum engine_stop_reason)reason;
+    if (stop->deadline_us != 0 && sq_clock_now_us() >= stop->deadline_us)
+        return ENGINE_STOP_TIMEOUT;
+    return ENGINE_STOP_NONE;
+}
+
+sq_status engine_stop_fail(struct sq_error *err, enum engine_stop_reason reason)
+{
+    switch (reason) {
+    case ENGINE_STOP_TIMEOUT:
+        return sq_fail_sql(err, SQ_CANCELED, "57014", "canceling statement due to statement timeout");
+    case ENGINE_STOP_SHUTDOWN: {
+        sq_status status =
+            sq_fail_sql(err, SQ_CANCELED, "57P01", "terminating connection due to administrator command");
+        if (err != NULL)
+            err->is_fatal = true;
+        return status;
+    }
+    case ENGINE_STOP_NONE:
+    case ENGINE_STOP_CANCEL:
+        break;
+    }
+    return sq_fail_sql(err, SQ_CANCELED, "57014", "canceling statement due to user request");
+}
+
+static int on_progress(void *context)
+{
+    struct engine_connection *connection = context;
+    /* Inferring is short, and stopping it in the middle of a write's listing would roll the transaction back. */
+    return !connection->is_inferring && engine_stop_check(connection->stop) != ENGINE_STOP_NONE;
+}
+
+/* Somebody holds a lock that opening or compiling needs: wait a little, unless the statement is to stop. */
+static int on_busy(void *context, int try_count)
+{
+    struct engine_connection *connection = context;
+    if (connection->is_stepping || try_count >= ENGINE_BUSY_TRIES_MAX ||
+        engine_stop_check(connection->stop) != ENGINE_STOP_NONE)
+        return 0;
+    struct timespec pause = {.tv_nsec = 1000 * 1000};
+    nanosleep(&pause, NULL); /* banned-ok: a lock of another process has nobody to wake us */
+    return 1;
+}
+
+/* What sqlite3_create_function_v2() keeps for each function. */
+struct bound_function {
+    const struct engine_function *function;
+    void *context;
+    struct engine_connection *connection;
+};
+
+static struct sq_value value_of(sqlite3_value *from)
+{
+    struct sq_value value = {.kind = SQ_VALUE_NULL};
+    switch (sqlite3_value_type(from)) {
+    case SQLITE_INTEGER:
+        value.kind = SQ_VALUE_INTEGER;
+        value.integer = sqlite3_value_int64(from);
+        break;
+    case SQLITE_FLOAT:
+        value.kind = SQ_VALUE_REAL;
+        value.real = sqlite3_value_double(from);
+        break;
+    case SQLITE_TEXT:
+        value.kind = SQ_VALUE_TEXT;
+        value.bytes.data = (const char *)sqlite3_value_text(from);
+        value.bytes.length = (size_t)sqlite3_value_bytes(from);
+        break;
+    case SQLITE_BLOB:
+        value.kind = SQ_VALUE_BLOB;
+        value.bytes.data = sqlite3_value_blob(from);
+        value.bytes.length = (size_t)sqlite3_value_bytes(from);
+        break;
+    default:
+        break;
+    }
+    return value;
+}
+
+static void give_result(sqlite3_context *context, const struct sq_value *value)
+{
+    switch (value->kind) {
+    case SQ_VALUE_NULL:
+        sqlite3_result_null(context);
+        break;
+    case SQ_VALUE_INTEGER:
+        sqlite3_result_int64(context, value->integer);
+        break;
+    case SQ_VALUE_REAL:
+        sqlite3_result_double(context, value->real);
+        break;
+    case SQ_VALUE_TEXT:
+        /* A NULL pointer would mean SQL NULL; so would it for a blob. */
+        sqlite3_result_text64(context, value->bytes.length > 0 ? value->bytes.data : "", value->bytes.length,
+                              SQLITE_TRANSIENT, SQLITE_UTF8);
+        break;
+    case SQ_VALUE_BLOB:
+        if (value->bytes.length > 0)
+            sqlite3_result_blob64(context, value->bytes.data, value->bytes.length, SQLITE_TRANSIENT);
+        else
+            sqlite3_result_zeroblob(context, 0);
+        break;
+    }
+}
+
+static void call_function(sqlite3_context *context, int arg_count, sqlite3_value **args)
+{
+    const struct bound_function *bound = sqlite3_user_data(context);
+    struct sq_value values[ENGINE_FUNCTION_ARGS_MAX];
+    sq_assert(arg_count >= 0 && arg_count <= ENGINE_FUNCTION_ARGS_MAX);
+    for (int i = 0; i < arg_count; i++)
+        values[i] = value_of(args[i]);
+    struct sq_value result = {.kind = SQ_VALUE_NULL};
+    struct sq_error *err = &bound->connection->function_error;
+    sq_status status = bound->function->call_cb(bound->context, values, (size_t)arg_count, &result, err);
+    bound->connection->has_function_error = status != SQ_OK;
+    if (status == SQ_NOMEM)
+        sqlite3_result_error_nomem(context);
+    else if (status == SQ_CANCELED)
+        sqlite3_result_error_code(context, SQLITE_INTERRUPT);
+    else if (status != SQ_OK)
+        sqlite3_result_error(context, err->text, -1);
+    else
+        give_result(context, &result);
+}
+
+static sq_status add_functions(struct engine_connection *connection, const struct engine_connection_options *options,
+                               struct sq_error *err)
+{
+    for (size_t i = 0; i < options->function_count; i++) {
+        struct bound_function *bound = malloc(sizeof(*bound));
+        if (bound == NULL)
+            return sq_fail(err, SQ_NOMEM, "out of memory for an SQL function");
+        *bound = (struct bound_function){&options->functions[i], options->function_context, connection};
+        /* SQLite frees `bound` with the destructor, also when this call fails. */
+        int result = sqlite3_create_function_v2(connection->db, bound->function->name, bound->function->arg_count,
+                                                SQLITE_UTF8 | SQLITE_INNOCUOUS, bound, call_function, NULL, NULL, free);
+        if (result != SQLITE_OK)
+            return engine_fail(err, connection->db, result, NULL);
+    }
+    return SQ_OK;
+}
+
+/* Runs `sql`, whose first row's first column must be `expected` (NULL: no matter). */
+static sq_status exec_expecting(struct engine_connection *connection, const char *sql, const char *expected,
+                                struct sq_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int result = sqlite3_prepare_v2(connection->db, sql, -1, &stmt, NULL);
+    if (result == SQLITE_OK)
+        result = sqlite3_step(stmt);
+    sq_status status = SQ_OK;
+    if (result != SQLITE_ROW && result != SQLITE_DONE) {
+        status = engine_fail(err, connection->db, result, sql);
+    } else if (expected != NULL) {
+        const char *got = result == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+        if (got == NULL || strcmp(got, expected) != 0)
+            status =
+                sq_fail(err, SQ_IO, "'%s' gave '%s' instead of '%s'", sql, got != NULL ? got : "nothing", expected);
+    }
+    sqlite3_finalize(stmt);
+    return status;
+}
+
+static sq_status configure(struct engine_connection *connection, const struct engine_connection_options *options,
+                           struct sq_error *err)
+{
+    static const struct {
+        int option;
+        int value;
+    } switches[] = {
+        {SQLITE_DBCONFIG_DEFENSIVE, 1},
+        {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+        {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
+        {SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, 0},
+        {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0},
+    };
+    sqlite3 *db = connection->db;
+    for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
+        int result = sqlite3_db_config(db, switches[i].option, switches[i].value, NULL);
+        if (result != SQLITE_OK)
+            return engine_fail(err, db, result, NULL);
+    }
+    sqlite3_extended_result_codes(db, 1);
+    sqlite3_limit(db, SQLITE_LIMIT_VARIABLE_NUMBER, ENGINE_PARAMETERS_MAX);
+    sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
+
+    sqlite3_busy_handler(db, on_busy, connection);
+    SQ_TRY(exec_expecting(connection, "PRAGMA journal_mode=WAL", "wal", err));
+    SQ_TRY(exec_expecting(connection, "PRAGMA synchronous=FULL", NULL, err));
+    const char *foreign_keys = options->has_foreign_keys ? "PRAGMA foreign_keys=ON" : "PRAGMA foreign_keys=OFF";
+    SQ_TRY(exec_expecting(connection, foreign_keys, NULL, err));
+
+    SQ_TRY(add_functions(connection, options, err));
+    sqlite3_progress_handler(db, ENGINE_PROGRESS_OPS, on_progress, connection);
+    sqlite3_set_authorizer(db, engine_authorize, connection);
+    return SQ_OK;
+}
+
+SQ_DEFINE_FREEP(struct engine_connection, engine_connection_free)
+
+sq_status engine_connection_open(struct engine_database *database, const struct engine_connection_options *options,
+                                 struct sq_error *err, struct engine_connection **ret_connection)
+{
+    sq_assert(options->stop != NULL);
+    SQ_CLEANUP(engine_connection_freep) struct engine_connection *connection = calloc(1, sizeof(*connection));
+    if (connection == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for a database connection");
+    connection->stop = options->stop;
+    connection->functions = options->functions;
+    connection->function_count = options->function_count;
+    int result = sqlite3_open_v2(engine_database_path(database), &connection->db,
+                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    sq_status status =
+        result == SQLITE_OK ? configure(connection, options, err) : engine_fail(err, connection->db, result, NULL);
+    if (status != SQ_OK) {
+        if (status == SQ_CORRUPT)
+            sq_error_set_hint(err,
+                              "The file %s is damaged or no SQLite database: restore it from a backup, or try "
+                              "the .recover command of the sqlite3 shell on a copy.",
+                              engine_database_path(database));
+        return status;
+    }
+    *ret_connection = SQ_STEAL(connection);
+    return SQ_OK;
+}
+
+void engine_connection_free(struct engine_connection *connection)
+{
+    if (connection == NULL)
+        return;
+    sq_assert(connection->statement_count == 0);
+    infer_cache_free(connection->infer_cache);
+    int result = sqlite3_close(connection->db);
+    /* SQLITE_BUSY would mean a statement of ours is still open: a leak that keeps locks. */
+    sq_assert(result == SQLITE_OK);
+    for (size_t i = 0; i < connection->attached_count; i++) {
+        engine_database_unref(connection->attached[i].database);
+        free(connection->attached[i].alias);
+    }
+    free(connection);
+}
+
+enum engine_txn engine_connection_txn(const struct engine_connection *connection)
+{
+    switch (sqlite3_txn_state(connection->db, NULL)) {
+    case SQLITE_TXN_WRITE:
+        return ENGINE_TXN_WRITE;
+    case SQLITE_TXN_READ:
+        return ENGINE_TXN_READ;
+    default:
+        return ENGINE_TXN_NONE;
+    }
+}
+
+bool engine_connection_is_in_transaction(const struct engine_connection *connection)
+{
+    return !sqlite3_get_autocommit(connection->db);
+}
+
+int64_t engine_connection_changes(const struct engine_connection *connection)
+{
+    return sqlite3_changes64(connection->db);
+}
+
+sq_status engine_connection_exec(struct engine_connection *connection, const char *sql, struct sq_error *err)
+{
+    int result = sqlite3_exec(connection->db, sql, NULL, NULL, NULL);
+    return result == SQLITE_OK ? SQ_OK : engine_fail(err, connection->db, result, NULL);
+}
+
+sq_status engine_connection_attach(struct engine_connection *connection, struct engine_database *database,
+                                   const char *alias, struct sq_error *err)
+{
+    char *sql = sqlite3_mprintf("ATTACH %Q AS %Q", engine_database_path(database), alias);
+    char *alias_copy = strdup(alias);
+    sq_status status = SQ_OK;
+    if (sql == NULL || alias_copy == NULL)
+        status = sq_fail(err, SQ_NOMEM, "out of memory to attach a database");
+    else if (connection->attached_count >= ENGINE_ATTACHED_MAX)
+        status = sq_fail(err, SQ_LIMIT, "too many attached databases - max %d", ENGINE_ATTACHED_MAX);
+    if (status == SQ_OK) {
+        connection->is_attach_allowed = true;
+        status = engine_connection_exec(connection, sql, err);
+        connection->is_attach_allowed = false;
+    }
+    sqlite3_free(sql);
+    if (status != SQ_OK) {
+        free(alias_copy);
+        engine_database_unref(database);
+        return status;
+    }
+    connection->attached[connection->attached_count++] = (struct engine_attached){database, alias_copy};
+    return SQ_OK;
+}
+
+sq_status engine_connection_detach(struct engine_connection *connection, const char *alias, struct sq_error *err)
+{
+    char *sql = sqlite3_mprintf("DETACH %Q", alias);
+    if (sql == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory to detach a database");
+    sq_status status = engine_connection_exec(connection, sql, err);
+    sqlite3_free(sql);
+    SQ_TRY(status);
+    infer_cache_clear(connection->infer_cache);
+    for (size_t i = 0; i < connection->attached_count; i++) {
+        struct engine_attached *attached = &connection->attached[i];
+        if (sqlite3_stricmp(attached->alias, alias) != 0)
+            continue;
+        engine_database_unref(attached->database);
+        free(attached->alias);
+        *attached = connection->attached[--connection->attached_count];
+        break;
+    }
+    return SQ_OK;
+}

@@ -1,0 +1,86 @@
+/* engine/connection.h: one SQLite connection of one session, with sqld's safety settings.
+ *
+ * Lifetime: the session owns it and gives it up before the database reference. Threads: one at a time; only
+ * `struct engine_stop` may be touched by others. */
+#ifndef SQ_ENGINE_CONNECTION_H
+#define SQ_ENGINE_CONNECTION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "base/value.h"
+
+struct engine_connection;
+struct engine_database;
+
+/* Why a running statement is to stop. */
+enum engine_stop_reason {
+    ENGINE_STOP_NONE = 0,
+    ENGINE_STOP_CANCEL,   /* a user asked */
+    ENGINE_STOP_TIMEOUT,  /* its deadline has passed */
+    ENGINE_STOP_SHUTDOWN, /* the server stops, or the client has gone */
+};
+
+/* The brake of a session. SQLite looks at it every few thousand instructions of its virtual machine. */
+struct engine_stop {
+    /* enum engine_stop_reason. Set by any thread, cleared by the session's own before each statement. Relaxed order is
+     * enough: the flag carries no other data, and being seen a moment later is being seen. */
+    atomic_int reason;
+    int64_t deadline_us; /* monotonic; 0: none. Only the session's thread. */
+};
+
+/* The reason to stop now, looking at the clock too. */
+enum engine_stop_reason engine_stop_check(struct engine_stop *stop);
+/* The error that tells the user about `reason`: 57014 or 57P01. */
+SQ_MUST_USE sq_status engine_stop_fail(struct sq_error *err, enum engine_stop_reason reason);
+
+/* An SQL function that the session gives: `args` are borrowed for the call; *ret_value may borrow from `context` or
+ * constants, its bytes are copied at once. */
+struct engine_function {
+    const char *name;
+    int arg_count;              /* -1: any number */
+    enum sq_type type;          /* of its result, for descriptions; SQ_TYPE_ANY: by value */
+    enum sq_type argument_type; /* of its arguments; SQ_TYPE_ANY: not known, or several */
+    sq_status (*call_cb)(void *context, const struct sq_value *args, size_t arg_count, struct sq_value *ret_value,
+                         struct sq_error *err);
+};
+
+struct engine_connection_options {
+    bool has_foreign_keys;    /* PRAGMA foreign_keys at open */
+    struct engine_stop *stop; /* outlives the connection */
+    const struct engine_function *functions;
+    size_t function_count;
+    void *function_context;
+};
+
+/* Opens `database` (whose reference must outlive the connection) in WAL mode, synchronous=FULL, defensive, with the
+ * authorizer installed. */
+SQ_MUST_USE sq_status engine_connection_open(struct engine_database *database,
+                                             const struct engine_connection_options *options, struct sq_error *err,
+                                             struct engine_connection **ret_connection);
+/* Rolls back what is open. All statements must have been freed. NULL is allowed. */
+void engine_connection_free(struct engine_connection *connection);
+
+enum engine_txn { ENGINE_TXN_NONE, ENGINE_TXN_READ, ENGINE_TXN_WRITE };
+/* The strongest lock that the connection holds on any of its databases. */
+enum engine_txn engine_connection_txn(const struct engine_connection *connection);
+/* Whether a transaction is open (BEGIN or SAVEPOINT), even one that has locked nothing yet. */
+bool engine_connection_is_in_transaction(const struct engine_connection *connection);
+
+/* Rows changed by the last INSERT, UPDATE or DELETE that completed. */
+int64_t engine_connection_changes(const struct engine_connection *connection);
+
+/* Runs statements without rows or parameters: BEGIN, COMMIT, SAVEPOINT x. Does not wait for locks. */
+SQ_MUST_USE sq_status engine_connection_exec(struct engine_connection *connection, const char *sql,
+                                             struct sq_error *err);
+
+/* ATTACHes a database of this server under `alias`; its reference passes to the connection, also on failure. */
+SQ_MUST_USE sq_status engine_connection_attach(struct engine_connection *connection, struct engine_database *database,
+                                               const char *alias, struct sq_error *err);
+SQ_MUST_USE sq_status engine_connection_detach(struct engine_connection *connection, const char *alias,
+                                               struct sq_error *err);
+
+#endif

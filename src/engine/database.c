@@ -1,0 +1,448 @@
+/* engine/database.c: data directory, database files, and who uses them.
+ *
+ *     DIR/sqld.lock       flock()ed by the server that owns the directory
+ *     DIR/NAME.db         a database; NAME.db-wal and NAME.db-shm beside it are SQLite's
+ *
+ * The directory itself is the list of databases: there is no second list that could disagree with it. The mutex guards
+ * the map of databases in use and is held across create, drop and rename, which are rare, so that none of them can race
+ * with an open. Invariants: (1) a database is in `in_use` if and only if its reference count is above 0; (2) files are
+ * only removed or renamed under the mutex and while the name is not in `in_use`. */
+#include "engine/database.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/map.h"
+#include "engine/error.h"
+
+enum { ENGINE_PATH_MAX = 4096 };
+
+static const char database_suffix[] = ".db";
+
+struct engine_registry {
+    char data_dir[ENGINE_PATH_MAX];
+    char default_name[ENGINE_DATABASE_NAME_MAX + 1];
+    int lock_fd;
+    int dir_fd;
+    pthread_mutex_t mutex;
+    struct sq_map in_use; /* name -> struct engine_database */
+};
+
+struct engine_database {
+    struct engine_registry *registry;
+    size_t ref_count; /* guarded by the registry's mutex */
+    char name[ENGINE_DATABASE_NAME_MAX + 1];
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
+};
+
+static void (*engine_log_cb)(int code, const char *message);
+
+static void sqlite_log(void *context, int code, const char *message)
+{
+    (void)context;
+    if (engine_log_cb != NULL)
+        engine_log_cb(code, message);
+}
+
+sq_status engine_init(void (*log_cb)(int code, const char *message), struct sq_error *err)
+{
+    engine_log_cb = log_cb;
+    /* One thread at a time uses a connection (sqlite.org/threadsafe.html, "multi-thread"), so SQLite need not lock it;
+     * memory statistics would put one mutex around every malloc of every thread. */
+    int result = sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
+    if (result == SQLITE_OK)
+        result = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    if (result == SQLITE_OK)
+        result = sqlite3_config(SQLITE_CONFIG_LOG, sqlite_log, NULL);
+    if (result == SQLITE_OK)
+        result = sqlite3_initialize();
+    if (result != SQLITE_OK)
+        return engine_fail(err, NULL, result, NULL);
+    if (sqlite3_libversion_number() < 3040000) {
+        sq_status status = sq_fail(err, SQ_INVALID, "the installed SQLite library is %s, sqld needs 3.40.0 or later",
+                                   sqlite3_libversion());
+        sq_error_set_hint(err, "Install a newer libsqlite3.");
+        return status;
+    }
+    return SQ_OK;
+}
+
+bool engine_database_name_is_valid(const char *name)
+{
+    size_t length = strnlen(name, ENGINE_DATABASE_NAME_MAX + 1);
+    if (length == 0 || length > ENGINE_DATABASE_NAME_MAX || name[0] == '.' || name[0] == '-')
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        char c = name[i];
+        bool is_fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+                       c == '-' || c == '.';
+        if (!is_fine)
+            return false;
+    }
+    return true;
+}
+
+static sq_status check_name(const char *name, struct sq_error *err)
+{
+    if (engine_database_name_is_valid(name))
+        return SQ_OK;
+    sq_status status = sq_fail_sql(err, SQ_INVALID, "42602", "invalid database name \"%s\"", name);
+    sq_error_set_hint(err, "Use 1 to %d letters, digits, '_', '-' and '.', not starting with '-' or '.'.",
+                      ENGINE_DATABASE_NAME_MAX);
+    return status;
+}
+
+static void make_path(const struct engine_registry *registry, const char *name, const char *suffix, char *out,
+                      size_t out_bytes)
+{
+    int length = snprintf(out, out_bytes, "%s/%s%s%s", registry->data_dir, name, database_suffix, suffix);
+    sq_assert(length > 0 && (size_t)length < out_bytes);
+}
+
+static sq_status sync_directory(struct engine_registry *registry, struct sq_error *err)
+{
+    if (fsync(registry->dir_fd) != 0)
+        return sq_fail_errno(err, errno, "cannot sync data directory '%s'", registry->data_dir);
+    return SQ_OK;
+}
+
+static sq_status open_directory(struct engine_registry *registry, const char *data_dir, struct sq_error *err)
+{
+    if (mkdir(data_dir, 0700) != 0 && errno != EEXIST) {
+        sq_status status = sq_fail_errno(err, errno, "cannot create data directory '%s'", data_dir);
+        sq_error_set_hint(err, "Create its parent directory, or name another one with --data-dir.");
+        return status;
+    }
+    char *resolved = realpath(data_dir, NULL);
+    if (resolved == NULL)
+        return sq_fail_errno(err, errno, "cannot use data directory '%s'", data_dir);
+    bool fits = strlen(resolved) < sizeof(registry->data_dir);
+    if (fits)
+        snprintf(registry->data_dir, sizeof(registry->data_dir), "%s", resolved);
+    free(resolved);
+    if (!fits)
+        return sq_fail(err, SQ_INVALID, "the name of data directory '%s' is too long", data_dir);
+    registry->dir_fd = open(registry->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (registry->dir_fd < 0)
+        return sq_fail_errno(err, errno, "cannot use data directory '%s'", data_dir);
+    return SQ_OK;
+}
+
+static sq_status lock_directory(struct engine_registry *registry, struct sq_error *err)
+{
+    registry->lock_fd = openat(registry->dir_fd, "sqld.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (registry->lock_fd < 0) {
+        sq_status status = sq_fail_errno(err, errno, "cannot write in data directory '%s'", registry->data_dir);
+        sq_error_set_hint(err, "Give this user write access to it, or name another one with --data-dir.");
+        return status;
+    }
+    if (flock(registry->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        char owner[32] = "";
+        ssize_t got = pread(registry->lock_fd, owner, sizeof(owner) - 1, 0);
+        owner[got > 0 ? got : 0] = '\0';
+        sq_status status = sq_fail(err, SQ_BUSY, "data directory '%s' is in use by another sqld%s%s",
+                                   registry->data_dir, owner[0] != '\0' ? ", process " : "", owner);
+        sq_error_set_hint(err, "Stop that server, or name another directory with --data-dir.");
+        return status;
+    }
+    /* The process id is a courtesy for people; the lock is what counts. */
+    char pid[32];
+    int length = snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    if (ftruncate(registry->lock_fd, 0) != 0 || pwrite(registry->lock_fd, pid, (size_t)length, 0) != length)
+        return sq_fail_errno(err, errno, "cannot write in data directory '%s'", registry->data_dir);
+    return SQ_OK;
+}
+
+SQ_DEFINE_FREEP(struct engine_registry, engine_registry_free)
+
+sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
+                               struct engine_registry **ret_registry)
+{
+    SQ_TRY(check_name(default_name, err));
+    SQ_CLEANUP(engine_registry_freep) struct engine_registry *registry = calloc(1, sizeof(*registry));
+    if (registry == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for the data directory");
+    registry->lock_fd = -1;
+    registry->dir_fd = -1;
+    pthread_mutex_init(&registry->mutex, NULL);
+    sq_map_init(&registry->in_use);
+    snprintf(registry->default_name, sizeof(registry->default_name), "%s", default_name);
+    SQ_TRY(open_directory(registry, data_dir, err));
+    SQ_TRY(lock_directory(registry, err));
+    if (!engine_database_exists(registry, default_name))
+        SQ_TRY(engine_database_create(registry, default_name, err));
+    *ret_registry = SQ_STEAL(registry);
+    return SQ_OK;
+}
+
+void engine_registry_free(struct engine_registry *registry)
+{
+    if (registry == NULL)
+        return;
+    sq_assert(registry->in_use.count == 0);
+    sq_map_done(&registry->in_use);
+    pthread_mutex_destroy(&registry->mutex);
+    if (registry->lock_fd >= 0)
+        close(registry->lock_fd);
+    if (registry->dir_fd >= 0)
+        close(registry->dir_fd);
+    free(registry);
+}
+
+const char *engine_registry_default_name(const struct engine_registry *registry)
+{
+    return registry->default_name;
+}
+
+bool engine_database_exists(struct engine_registry *registry, const char *name)
+{
+    if (!engine_database_name_is_valid(name))
+        return false;
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
+    make_path(registry, name, "", path, sizeof(path));
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+static sq_status fail_not_found(const char *name, struct sq_error *err)
+{
+    sq_status status = sq_fail_sql(err, SQ_NOT_FOUND, "3D000", "database \"%s\" does not exist", name);
+    sq_error_set_hint(err, "Make it with CREATE DATABASE or createdb.");
+    return status;
+}
+
+/* The rest of engine_database_open(), under the mutex. */
+static sq_status open_locked(struct engine_registry *registry, const char *name, struct sq_error *err,
+                             struct engine_database **ret_database)
+{
+    struct engine_database *database = sq_map_get(&registry->in_use, name, strlen(name));
+    if (database == NULL) {
+        if (!engine_database_exists(registry, name))
+            return fail_not_found(name, err);
+        database = calloc(1, sizeof(*database));
+        if (database == NULL)
+            return sq_fail(err, SQ_NOMEM, "out of memory for database \"%s\"", name);
+        database->registry = registry;
+        snprintf(database->name, sizeof(database->name), "%s", name);
+        make_path(registry, name, "", database->path, sizeof(database->path));
+        if (sq_map_put(&registry->in_use, name, strlen(name), database, NULL) != SQ_OK) {
+            free(database);
+            return sq_fail(err, SQ_NOMEM, "out of memory for database \"%s\"", name);
+        }
+    }
+    database->ref_count++;
+    *ret_database = database;
+    return SQ_OK;
+}
+
+sq_status engine_database_open(struct engine_registry *registry, const char *name, struct sq_error *err,
+                               struct engine_database **ret_database)
+{
+    pthread_mutex_lock(&registry->mutex);
+    sq_status status = open_locked(registry, name, err, ret_database);
+    pthread_mutex_unlock(&registry->mutex);
+    return status;
+}
+
+void engine_database_ref(struct engine_database *database)
+{
+    pthread_mutex_lock(&database->registry->mutex);
+    sq_assert(database->ref_count > 0);
+    database->ref_count++;
+    pthread_mutex_unlock(&database->registry->mutex);
+}
+
+void engine_database_unref(struct engine_database *database)
+{
+    if (database == NULL)
+        return;
+    struct engine_registry *registry = database->registry;
+    pthread_mutex_lock(&registry->mutex);
+    sq_assert(database->ref_count > 0);
+    bool is_last = --database->ref_count == 0;
+    if (is_last)
+        sq_map_remove(&registry->in_use, database->name, strlen(database->name));
+    pthread_mutex_unlock(&registry->mutex);
+    if (is_last)
+        free(database);
+}
+
+const char *engine_database_name(const struct engine_database *database)
+{
+    return database->name;
+}
+
+const char *engine_database_path(const struct engine_database *database)
+{
+    return database->path;
+}
+
+/* Removes what may lie beside a database file. A WAL left over from a dropped database must never be replayed into a
+ * new one of the same name. */
+static sq_status remove_companions(struct engine_registry *registry, const char *name, struct sq_error *err)
+{
+    static const char *const suffixes[] = {"-wal", "-shm", "-journal"};
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 16];
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        make_path(registry, name, suffixes[i], path, sizeof(path));
+        if (unlink(path) != 0 && errno != ENOENT)
+            return sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    }
+    return SQ_OK;
+}
+
+/* Makes the file with a real header in WAL mode, so that the database exists as soon as it has a name. */
+static sq_status initialise_file(const char *path, struct sq_error *err)
+{
+    sqlite3 *db = NULL;
+    int result = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (result == SQLITE_OK)
+        result = sqlite3_exec(db, "PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL; PRAGMA user_version=0;", NULL,
+                              NULL, NULL);
+    sq_status status = result == SQLITE_OK ? SQ_OK : engine_fail(err, db, result, NULL);
+    sqlite3_close(db);
+    return status;
+}
+
+static sq_status create_locked(struct engine_registry *registry, const char *name, struct sq_error *err)
+{
+    if (engine_database_exists(registry, name))
+        return sq_fail_sql(err, SQ_EXISTS, "42P04", "database \"%s\" already exists", name);
+    SQ_TRY(remove_companions(registry, name, err));
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
+    make_path(registry, name, "", path, sizeof(path));
+    sq_status status = initialise_file(path, err);
+    if (status == SQ_OK)
+        status = sync_directory(registry, err);
+    if (status != SQ_OK)
+        unlink(path);
+    return status;
+}
+
+sq_status engine_database_create(struct engine_registry *registry, const char *name, struct sq_error *err)
+{
+    SQ_TRY(check_name(name, err));
+    pthread_mutex_lock(&registry->mutex);
+    sq_status status = create_locked(registry, name, err);
+    pthread_mutex_unlock(&registry->mutex);
+    return status;
+}
+
+/* That nobody uses `name`, under the mutex. */
+static sq_status check_unused(struct engine_registry *registry, const char *name, struct sq_error *err)
+{
+    if (!engine_database_exists(registry, name))
+        return fail_not_found(name, err);
+    struct engine_database *database = sq_map_get(&registry->in_use, name, strlen(name));
+    if (database == NULL)
+        return SQ_OK;
+    sq_status status = sq_fail_sql(err, SQ_BUSY, "55006", "database \"%s\" is being accessed by other users", name);
+    sq_error_set_detail(err, "There are %zu other sessions using the database.", database->ref_count);
+    return status;
+}
+
+static sq_status drop_locked(struct engine_registry *registry, const char *name, struct sq_error *err)
+{
+    SQ_TRY(check_unused(registry, name, err));
+    if (strcmp(name, registry->default_name) == 0)
+        return sq_fail_sql(err, SQ_INVALID, "42501", "cannot drop the default database \"%s\"", name);
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
+    make_path(registry, name, "", path, sizeof(path));
+    /* The database file first: what is left after a crash is then a leftover that create removes, never a database
+     * that has lost its WAL and with it acknowledged commits. */
+    if (unlink(path) != 0)
+        return sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    SQ_TRY(sync_directory(registry, err));
+    SQ_TRY(remove_companions(registry, name, err));
+    return SQ_OK;
+}
+
+sq_status engine_database_drop(struct engine_registry *registry, const char *name, struct sq_error *err)
+{
+    pthread_mutex_lock(&registry->mutex);
+    sq_status status = drop_locked(registry, name, err);
+    pthread_mutex_unlock(&registry->mutex);
+    return status;
+}
+
+/* Moves the content of the WAL into the database file, so that the file alone is the database. */
+static sq_status fold_wal(const char *path, struct sq_error *err)
+{
+    sqlite3 *db = NULL;
+    int result = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (result == SQLITE_OK)
+        result = sqlite3_exec(db, "PRAGMA synchronous=FULL; PRAGMA journal_mode=DELETE;", NULL, NULL, NULL);
+    sq_status status = result == SQLITE_OK ? SQ_OK : engine_fail(err, db, result, NULL);
+    sqlite3_close(db);
+    return status;
+}
+
+static sq_status rename_locked(struct engine_registry *registry, const char *name, const char *new_name,
+                               struct sq_error *err)
+{
+    SQ_TRY(check_unused(registry, name, err));
+    if (strcmp(name, registry->default_name) == 0)
+        return sq_fail_sql(err, SQ_INVALID, "42501", "cannot rename the default database \"%s\"", name);
+    if (engine_database_exists(registry, new_name))
+        return sq_fail_sql(err, SQ_EXISTS, "42P04", "database \"%s\" already exists", new_name);
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
+    char new_path[sizeof(path)];
+    make_path(registry, name, "", path, sizeof(path));
+    make_path(registry, new_name, "", new_path, sizeof(new_path));
+    SQ_TRY(fold_wal(path, err));
+    SQ_TRY(remove_companions(registry, new_name, err));
+    if (rename(path, new_path) != 0)
+        return sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", path, new_path);
+    return sync_directory(registry, err);
+}
+
+sq_status engine_database_rename(struct engine_registry *registry, const char *name, const char *new_name,
+                                 struct sq_error *err)
+{
+    SQ_TRY(check_name(new_name, err));
+    pthread_mutex_lock(&registry->mutex);
+    sq_status status = rename_locked(registry, name, new_name, err);
+    pthread_mutex_unlock(&registry->mutex);
+    return status;
+}
+
+/* The database's name if the directory entry is one. */
+static bool name_of_entry(const struct dirent *entry, char name[ENGINE_DATABASE_NAME_MAX + 1])
+{
+    size_t length = strlen(entry->d_name);
+    size_t suffix_length = strlen(database_suffix);
+    if (length <= suffix_length || length - suffix_length > ENGINE_DATABASE_NAME_MAX ||
+        strcmp(entry->d_name + length - suffix_length, database_suffix) != 0)
+        return false;
+    memcpy(name, entry->d_name, length - suffix_length);
+    name[length - suffix_length] = '\0';
+    return engine_database_name_is_valid(name);
+}
+
+sq_status engine_registry_list(struct engine_registry *registry, struct sq_error *err, void *context,
+                               void (*each_cb)(void *context, const char *name, int64_t bytes))
+{
+    struct dirent **entries = NULL;
+    int entry_count = scandir(registry->data_dir, &entries, NULL, alphasort);
+    if (entry_count < 0)
+        return sq_fail_errno(err, errno, "cannot read data directory '%s'", registry->data_dir);
+    for (int i = 0; i < entry_count; i++) {
+        char name[ENGINE_DATABASE_NAME_MAX + 1];
+        struct stat info;
+        if (name_of_entry(entries[i], name) && fstatat(registry->dir_fd, entries[i]->d_name, &info, 0) == 0 &&
+            S_ISREG(info.st_mode))
+            each_cb(context, name, (int64_t)info.st_size);
+        free(entries[i]);
+    }
+    free(entries);
+    return SQ_OK;
+}

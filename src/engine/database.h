@@ -1,0 +1,60 @@
+/* engine/database.h: the databases of a data directory.
+ *
+ * A data directory holds one plain SQLite file NAME.db for each database, and `sqld.lock`, which keeps a second server
+ * out. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
+ *
+ * Lifetime: the registry outlives every database; a database is counted with _ref/_unref, and one that is in use cannot
+ * be dropped. Threads: all functions may be called from any thread. */
+#ifndef SQ_ENGINE_DATABASE_H
+#define SQ_ENGINE_DATABASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/status.h"
+
+struct engine_registry;
+struct engine_database;
+
+enum { ENGINE_DATABASE_NAME_MAX = 63 }; /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
+
+/* Process-wide settings of SQLite; once, before anything else. `log_cb` (may be NULL) gets what SQLite logs about
+ * itself: recovery, corruption, failed system calls. It is called from any thread. */
+SQ_MUST_USE sq_status engine_init(void (*log_cb)(int code, const char *message), struct sq_error *err);
+
+/* Opens (or makes) the data directory, locks it, and makes `default_name` if it does not exist. */
+SQ_MUST_USE sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
+                                           struct engine_registry **ret_registry);
+/* All databases must have been given back. NULL is allowed. */
+void engine_registry_free(struct engine_registry *registry);
+
+const char *engine_registry_default_name(const struct engine_registry *registry);
+
+/* Whether a name can be a database's: 1..63 letters, digits, '_', '-', '.', not starting with '.' or '-'. The rule keeps names
+ * inside the data directory and readable in a shell. */
+bool engine_database_name_is_valid(const char *name);
+
+/* A counted reference to the database `name`. No such database: SQ_NOT_FOUND, 3D000. */
+SQ_MUST_USE sq_status engine_database_open(struct engine_registry *registry, const char *name, struct sq_error *err,
+                                           struct engine_database **ret_database);
+void engine_database_ref(struct engine_database *database);
+void engine_database_unref(struct engine_database *database);
+
+const char *engine_database_name(const struct engine_database *database);
+const char *engine_database_path(const struct engine_database *database);
+
+bool engine_database_exists(struct engine_registry *registry, const char *name);
+
+/* Makes a new empty database, durable when the call returns. Exists already: SQ_EXISTS, 42P04. */
+SQ_MUST_USE sq_status engine_database_create(struct engine_registry *registry, const char *name, struct sq_error *err);
+/* Removes a database and its files. In use: SQ_BUSY, 55006. Not there: SQ_NOT_FOUND, 3D000. */
+SQ_MUST_USE sq_status engine_database_drop(struct engine_registry *registry, const char *name, struct sq_error *err);
+SQ_MUST_USE sq_status engine_database_rename(struct engine_registry *registry, const char *name, const char *new_name,
+                                             struct sq_error *err);
+
+/* Calls `each_cb` with every database's name and file size in bytes, by name. The registry is not locked meanwhile. */
+SQ_MUST_USE sq_status engine_registry_list(struct engine_registry *registry, struct sq_error *err, void *context,
+                                           void (*each_cb)(void *context, const char *name, int64_t bytes));
+
+#endif

@@ -1,0 +1,320 @@
+/* engine/statement.c: thin over sqlite3_stmt, with placeholder positions and errors put right.
+ *
+ * Invariant 1: `column_count` is what was announced to whoever prepared the statement. SQLite compiles a statement anew
+ * when the schema has changed, and may then find other columns; a row whose width is not `column_count` is an error
+ * (PostgreSQL's "cached plan must not change result type"), never a misaligned row.
+ * Invariant 2: after a failed or finished step nothing is bound to memory that may go away: reset clears bindings. */
+#include "engine/statement.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/declared_type.h"
+#include "engine/connection_internal.h"
+#include "engine/error.h"
+#include "engine/infer.h"
+
+enum { ENGINE_POSITION_MAX = 65535 };
+
+struct engine_statement {
+    struct engine_connection *connection;
+    sqlite3_stmt *stmt;
+    size_t column_count;
+    size_t variable_count;  /* SQLite's */
+    size_t parameter_count; /* positions */
+    bool is_numbered;       /* uses $1, $2, … */
+    bool is_failed;         /* the last step failed: reset will only repeat its error */
+    bool is_started;        /* stepped since the last reset */
+    uint32_t positions[];   /* of variable i + 1 */
+};
+
+/* The number of a `$N` placeholder; 0 if `name` is not one. Numbers above the limit give the limit + 1. */
+static uint32_t numbered_position(const char *name)
+{
+    if (name == NULL || name[0] != '$' || name[1] == '\0')
+        return 0;
+    uint32_t position = 0;
+    for (const char *at = name + 1; *at != '\0'; at++) {
+        if (*at < '0' || *at > '9')
+            return 0;
+        position = position * 10 + (uint32_t)(*at - '0');
+        if (position > ENGINE_POSITION_MAX)
+            position = ENGINE_POSITION_MAX + 1;
+    }
+    return position;
+}
+
+static sq_status map_positions(struct engine_statement *statement, struct sq_error *err)
+{
+    size_t numbered_count = 0;
+    size_t other_count = 0;
+    for (size_t i = 0; i < statement->variable_count; i++) {
+        const char *name = sqlite3_bind_parameter_name(statement->stmt, (int)i + 1);
+        uint32_t position = numbered_position(name);
+        if (position > ENGINE_POSITION_MAX || (name != NULL && strcmp(name, "$0") == 0))
+            return sq_fail_sql(err, SQ_SQL, "42P02", "there is no parameter %s", name);
+        if (position > 0)
+            numbered_count++;
+        else
+            other_count++;
+        statement->positions[i] = position > 0 ? position : (uint32_t)i + 1;
+        if (statement->positions[i] > statement->parameter_count)
+            statement->parameter_count = statement->positions[i];
+    }
+    /* With ?N, variables that are not mentioned have no name either: they count as `?`, which mixes with ?N only. */
+    if (numbered_count > 0 && other_count > 0) {
+        sq_status status = sq_fail_sql(err, SQ_SQL, "42P02", "placeholders $1, $2, … cannot be mixed with other kinds");
+        sq_error_set_hint(err, "Use either $N or SQLite's ?, ?N, :name and @name in one statement.");
+        return status;
+    }
+    statement->is_numbered = numbered_count > 0;
+    return SQ_OK;
+}
+
+SQ_DEFINE_FREEP(struct engine_statement, engine_statement_free)
+
+sq_status engine_statement_prepare(struct engine_connection *connection, const char *sql, size_t length,
+                                   struct sq_error *err, struct engine_statement **ret_statement, size_t *ret_consumed)
+{
+    sq_assert(sql[length] == '\0');
+    if (length >= (size_t)INT32_MAX)
+        return sq_fail(err, SQ_LIMIT, "the statement is too long (%zu bytes)", length);
+    sqlite3_stmt *stmt = NULL;
+    const char *tail = sql;
+    /* The length includes the NUL: SQLite then works on our text instead of a copy. */
+    int result = sqlite3_prepare_v3(connection->db, sql, (int)length + 1, SQLITE_PREPARE_PERSISTENT, &stmt, &tail);
+    if (result != SQLITE_OK)
+        return engine_fail(err, connection->db, result, sql);
+    *ret_consumed = (size_t)(tail - sql);
+    if (stmt == NULL) {
+        *ret_statement = NULL;
+        return SQ_OK;
+    }
+    size_t variable_count = (size_t)sqlite3_bind_parameter_count(stmt);
+    SQ_CLEANUP(engine_statement_freep)
+    struct engine_statement *statement = calloc(1, sizeof(*statement) + variable_count * sizeof(uint32_t));
+    if (statement == NULL) {
+        sqlite3_finalize(stmt);
+        return sq_fail(err, SQ_NOMEM, "out of memory for a statement");
+    }
+    connection->statement_count++;
+    statement->connection = connection;
+    statement->stmt = stmt;
+    statement->column_count = (size_t)sqlite3_column_count(stmt);
+    statement->variable_count = variable_count;
+    SQ_TRY(map_positions(statement, err));
+    *ret_statement = SQ_STEAL(statement);
+    return SQ_OK;
+}
+
+void engine_statement_free(struct engine_statement *statement)
+{
+    if (statement == NULL)
+        return;
+    sq_assert(statement->connection->statement_count > 0);
+    statement->connection->statement_count--;
+    sqlite3_finalize(statement->stmt);
+    free(statement);
+}
+
+sq_status engine_statement_fail_changed(struct sq_error *err)
+{
+    sq_status status = sq_fail_sql(err, SQ_SQL, "0A000", "cached plan must not change result type");
+    sq_error_set_hint(err, "The schema has changed: prepare the statement again.");
+    /* pgjdbc prepares again by itself if the error comes from this function of PostgreSQL. */
+    if (err != NULL)
+        err->routine = "RevalidateCachedQuery";
+    return status;
+}
+
+bool engine_statement_is_readonly(const struct engine_statement *statement)
+{
+    return sqlite3_stmt_readonly(statement->stmt) != 0;
+}
+
+bool engine_statement_is_explain(const struct engine_statement *statement)
+{
+    return sqlite3_stmt_isexplain(statement->stmt) != 0;
+}
+
+size_t engine_statement_column_count(const struct engine_statement *statement)
+{
+    return statement->column_count;
+}
+
+const char *engine_statement_column_name(const struct engine_statement *statement, size_t column_index)
+{
+    const char *name = sqlite3_column_name(statement->stmt, (int)column_index);
+    return name != NULL ? name : "?column?";
+}
+
+enum sq_type engine_statement_column_type(const struct engine_statement *statement, size_t column_index)
+{
+    const char *declared = sqlite3_column_decltype(statement->stmt, (int)column_index);
+    return sq_type_of_declared(declared);
+}
+
+size_t engine_statement_parameter_count(const struct engine_statement *statement)
+{
+    return statement->parameter_count;
+}
+
+/* The cache, made on first use: most connections never describe anything. */
+static sq_status make_infer_cache(struct engine_connection *connection, struct sq_error *err)
+{
+    if (connection->infer_cache != NULL)
+        return SQ_OK;
+    connection->infer_cache = infer_cache_new();
+    if (connection->infer_cache == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory to infer types");
+    for (size_t i = 0; i < connection->function_count; i++) {
+        const struct engine_function *function = &connection->functions[i];
+        SQ_TRY(infer_cache_add_function(connection->infer_cache, function->name, function->type,
+                                        function->argument_type, err));
+    }
+    return SQ_OK;
+}
+
+sq_status engine_statement_infer_types(struct engine_statement *statement, struct sq_error *err,
+                                       enum sq_type *ret_columns, enum sq_type *ret_parameters)
+{
+    for (size_t i = 0; i < statement->parameter_count; i++)
+        ret_parameters[i] = SQ_TYPE_ANY;
+    enum sq_type *variables = calloc(statement->variable_count + 1, sizeof(*variables));
+    if (variables == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory to infer types");
+    struct engine_connection *connection = statement->connection;
+    sq_status status = make_infer_cache(connection, err);
+    if (status == SQ_OK) {
+        connection->is_inferring = true;
+        status = infer_statement_types(connection->db, &connection->infer_cache, statement->stmt, ret_columns,
+                                       variables, err);
+        connection->is_inferring = false;
+    }
+    if (status == SQ_OK) {
+        for (size_t i = 0; i < statement->variable_count; i++)
+            ret_parameters[statement->positions[i] - 1] = variables[i];
+    }
+    free(variables);
+    return status;
+}
+
+static int bind_value(sqlite3_stmt *stmt, int index, const struct sq_value *value)
+{
+    switch (value->kind) {
+    case SQ_VALUE_NULL:
+        return sqlite3_bind_null(stmt, index);
+    case SQ_VALUE_INTEGER:
+        return sqlite3_bind_int64(stmt, index, value->integer);
+    case SQ_VALUE_REAL:
+        return sqlite3_bind_double(stmt, index, value->real);
+    case SQ_VALUE_TEXT:
+        /* A NULL pointer would mean SQL NULL. */
+        return sqlite3_bind_text64(stmt, index, value->bytes.length > 0 ? value->bytes.data : "", value->bytes.length,
+                                   SQLITE_STATIC, SQLITE_UTF8);
+    case SQ_VALUE_BLOB:
+        return value->bytes.length > 0
+                   ? sqlite3_bind_blob64(stmt, index, value->bytes.data, value->bytes.length, SQLITE_STATIC)
+                   : sqlite3_bind_zeroblob(stmt, index, 0);
+    }
+    return SQLITE_MISUSE;
+}
+
+sq_status engine_statement_bind(struct engine_statement *statement, const struct sq_value *values, size_t count,
+                                struct sq_error *err)
+{
+    sq_assert(count == statement->parameter_count && !statement->is_started);
+    for (size_t i = 0; i < statement->variable_count; i++) {
+        int result = bind_value(statement->stmt, (int)i + 1, &values[statement->positions[i] - 1]);
+        if (result != SQLITE_OK)
+            return engine_fail(err, statement->connection->db, result, NULL);
+    }
+    return SQ_OK;
+}
+
+enum engine_step engine_statement_step(struct engine_statement *statement, struct sq_error *err)
+{
+    struct engine_connection *connection = statement->connection;
+    statement->is_started = true;
+    connection->is_stepping = true;
+    connection->has_function_error = false;
+    int result = sqlite3_step(statement->stmt);
+    connection->is_stepping = false;
+    if (result == SQLITE_ROW) {
+        if (SQ_LIKELY(sqlite3_data_count(statement->stmt) == (int)statement->column_count))
+            return ENGINE_STEP_ROW;
+        statement->is_failed = true;
+        sq_status changed = engine_statement_fail_changed(err);
+        sq_assert(changed != SQ_OK);
+        return ENGINE_STEP_FAILED;
+    }
+    if (result == SQLITE_DONE)
+        return ENGINE_STEP_DONE;
+
+    statement->is_failed = true;
+    if (connection->has_function_error && (result & 0xff) == SQLITE_ERROR) {
+        *err = connection->function_error;
+        return ENGINE_STEP_FAILED;
+    }
+    sq_status status = (result & 0xff) == SQLITE_INTERRUPT
+                           ? engine_stop_fail(err, engine_stop_check(connection->stop))
+                           : engine_fail(err, connection->db, result, sqlite3_sql(statement->stmt));
+    sq_assert(status != SQ_OK);
+    if (result == SQLITE_BUSY_SNAPSHOT)
+        return ENGINE_STEP_CONFLICT;
+    if ((result & 0xff) == SQLITE_BUSY || (result & 0xff) == SQLITE_PROTOCOL)
+        return ENGINE_STEP_BUSY;
+    return ENGINE_STEP_FAILED;
+}
+
+sq_status engine_statement_row(struct engine_statement *statement, struct sq_value *values, struct sq_error *err)
+{
+    sqlite3_stmt *stmt = statement->stmt;
+    for (size_t i = 0; i < statement->column_count; i++) {
+        int column = (int)i;
+        struct sq_value *value = &values[i];
+        switch (sqlite3_column_type(stmt, column)) {
+        case SQLITE_INTEGER:
+            value->kind = SQ_VALUE_INTEGER;
+            value->integer = sqlite3_column_int64(stmt, column);
+            break;
+        case SQLITE_FLOAT:
+            value->kind = SQ_VALUE_REAL;
+            value->real = sqlite3_column_double(stmt, column);
+            break;
+        case SQLITE_TEXT:
+            value->kind = SQ_VALUE_TEXT;
+            value->bytes.data = (const char *)sqlite3_column_text(stmt, column);
+            value->bytes.length = (size_t)sqlite3_column_bytes(stmt, column);
+            if (SQ_UNLIKELY(value->bytes.data == NULL))
+                return sq_fail(err, SQ_NOMEM, "out of memory for a value");
+            break;
+        case SQLITE_BLOB:
+            value->kind = SQ_VALUE_BLOB;
+            value->bytes.data = sqlite3_column_blob(stmt, column);
+            value->bytes.length = (size_t)sqlite3_column_bytes(stmt, column);
+            if (SQ_UNLIKELY(value->bytes.data == NULL && value->bytes.length > 0))
+                return sq_fail(err, SQ_NOMEM, "out of memory for a value");
+            break;
+        default:
+            value->kind = SQ_VALUE_NULL;
+            break;
+        }
+    }
+    return SQ_OK;
+}
+
+sq_status engine_statement_reset(struct engine_statement *statement, struct sq_error *err)
+{
+    int result = sqlite3_reset(statement->stmt);
+    sq_status status = SQ_OK;
+    if (result != SQLITE_OK && !statement->is_failed)
+        status = engine_fail(err, statement->connection->db, result, NULL);
+    if (statement->variable_count > 0)
+        sqlite3_clear_bindings(statement->stmt);
+    statement->is_failed = false;
+    statement->is_started = false;
+    return status;
+}

@@ -1,0 +1,69 @@
+/* engine/statement.h: one compiled SQLite statement.
+ *
+ * Placeholders: `$1`, `$2`, … are positions (PostgreSQL's way; SQLite alone would number them by first appearance).
+ * `?`, `?N`, `:name`, `@name`, `$name` are SQLite's and have the position that SQLite gives them. One statement must not
+ * mix the two kinds.
+ *
+ * Lifetime: freed before its connection. Threads: the connection's. */
+#ifndef SQ_ENGINE_STATEMENT_H
+#define SQ_ENGINE_STATEMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/status.h"
+#include "base/value.h"
+
+struct engine_connection;
+struct engine_statement;
+
+/* Compiles the first statement of `sql`. `sql[length]` must be NUL. *ret_consumed: bytes up to and including its `;`.
+ * *ret_statement is NULL if there was nothing but white space and comments. Errors carry a position in `sql`. */
+SQ_MUST_USE sq_status engine_statement_prepare(struct engine_connection *connection, const char *sql, size_t length,
+                                               struct sq_error *err, struct engine_statement **ret_statement,
+                                               size_t *ret_consumed);
+/* NULL is allowed. What the statement was doing is undone or finished as engine_statement_reset() says. */
+void engine_statement_free(struct engine_statement *statement);
+
+/* "cached plan must not change result type": 0A000. */
+SQ_MUST_USE sq_status engine_statement_fail_changed(struct sq_error *err);
+
+/* sqlite.org/c3ref/stmt_readonly.html: false also for BEGIN IMMEDIATE. */
+bool engine_statement_is_readonly(const struct engine_statement *statement);
+/* EXPLAIN or EXPLAIN QUERY PLAN. */
+bool engine_statement_is_explain(const struct engine_statement *statement);
+
+size_t engine_statement_column_count(const struct engine_statement *statement);
+/* Valid until the statement is freed or compiled anew by SQLite because the schema changed. */
+const char *engine_statement_column_name(const struct engine_statement *statement, size_t column_index);
+/* From the declared type of the table column that is shown; SQ_TYPE_ANY for an expression. */
+enum sq_type engine_statement_column_type(const struct engine_statement *statement, size_t column_index);
+/* 1-based number of the position with the highest number. */
+size_t engine_statement_parameter_count(const struct engine_statement *statement);
+
+/* What can be known of columns and parameters without running the statement; SQ_TYPE_ANY where nothing can. */
+SQ_MUST_USE sq_status engine_statement_infer_types(struct engine_statement *statement, struct sq_error *err,
+                                                   enum sq_type *ret_columns, enum sq_type *ret_parameters);
+
+/* Gives the parameters, by position; `count` must be the parameter count. Bytes are borrowed until reset. */
+SQ_MUST_USE sq_status engine_statement_bind(struct engine_statement *statement, const struct sq_value *values,
+                                            size_t count, struct sq_error *err);
+
+enum engine_step {
+    ENGINE_STEP_ROW,  /* engine_statement_row() has it */
+    ENGINE_STEP_DONE, /* complete */
+    ENGINE_STEP_BUSY, /* somebody outside this server holds a lock: reset, wait, and begin again. *err is filled. */
+    ENGINE_STEP_CONFLICT, /* what it wants to write was read from a snapshot that is no longer the newest. *err is filled. */
+    ENGINE_STEP_FAILED, /* *err is filled; reset it */
+};
+enum engine_step engine_statement_step(struct engine_statement *statement, struct sq_error *err);
+
+/* The current row; `values` has room for column_count. Bytes are valid until the next step or reset. */
+SQ_MUST_USE sq_status engine_statement_row(struct engine_statement *statement, struct sq_value *values,
+                                           struct sq_error *err);
+
+/* Makes the statement ready to run again. One that was left before its end is completed as if its rows had been read
+ * (INSERT … RETURNING commits): that can fail, hence the status. After a failed step, SQ_OK. */
+SQ_MUST_USE sq_status engine_statement_reset(struct engine_statement *statement, struct sq_error *err);
+
+#endif
