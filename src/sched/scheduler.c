@@ -1,0 +1,483 @@
+/* sched/scheduler.c: the scheduler service, on SQLite files.
+ *
+ * The engine connection is opened with the first statement, so that an idle session costs no file descriptors.
+ *
+ * How a query goes through its stages:
+ *
+ *     NEW ──reads──────────────────────────────► RUNNING ──► ENDED
+ *      └──writes──► QUEUED ──has the slot──► RUNNING │
+ *                                               ▲    │ a lock of another process, no row sent yet
+ *                                               └── RETRYING (after a pause)
+ *
+ * Invariants: (1) the connection writes only while its ticket is HELD; (2) the ticket is given back as soon as the
+ * connection holds no write lock, after every call that could have ended a transaction; (3) a query that has ended has
+ * been reset: no statement is left in the middle by DONE or FAILED. */
+#include "sched/scheduler.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "engine/database.h"
+#include "engine/statement.h"
+#include "metrics/metrics.h"
+#include "sched/slot.h"
+
+enum {
+    SCHED_RETRY_US_MIN = 1000,
+    SCHED_RETRY_US_MAX = 25 * 1000,
+    /* Another process that never gives its lock back must not hang a session without lock_timeout for ever. */
+    SCHED_FOREIGN_LOCK_US_MAX = 60 * SQ_US_PER_S,
+    SCHED_SNAPSHOT_RETRIES_MAX = 100,
+    SCHED_SLICE_US = 5000, /* rows flow for so long before others get a turn */
+    SCHED_SLICE_ROWS = 32, /* the clock is read every so many rows */
+    SCHED_VALUES_INLINE = 32,
+};
+
+/* The write slot of one database, shared by its services. */
+struct sched_database {
+    struct sched_slot slot;
+    size_t ref_count; /* guarded by the scheduler's mutex */
+    char name[ENGINE_DATABASE_NAME_MAX + 1];
+};
+
+struct sched {
+    struct service_factory factory;
+    pthread_mutex_t mutex;
+    struct sq_map databases; /* name -> struct sched_database */
+};
+
+struct sched_statement {
+    struct service_statement base;
+    struct engine_statement *engine;
+};
+
+struct sched_service {
+    struct service base;
+    struct sched *sched;
+    struct sched_database *database;
+    struct slot_ticket ticket;
+    bool has_ticket; /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
+    struct engine_connection *connection; /* NULL until the first statement */
+    struct sq_value *values;              /* the current row */
+    size_t value_capacity;
+};
+
+static struct sched_service *service_of(struct service *service)
+{
+    return SQ_CONTAINER_OF(service, struct sched_service, base);
+}
+
+static struct sched_statement *statement_of(struct service_statement *statement)
+{
+    return SQ_CONTAINER_OF(statement, struct sched_statement, base);
+}
+
+/* Invariant 2. */
+static void settle_slot(struct sched_service *service)
+{
+    if (!service->has_ticket)
+        return;
+    if (service->connection != NULL && engine_connection_txn(service->connection) == ENGINE_TXN_WRITE)
+        return;
+    sched_slot_release(&service->database->slot, &service->ticket);
+    service->has_ticket = false;
+}
+
+static sq_status open_connection(struct sched_service *service, struct sq_error *err)
+{
+    if (SQ_LIKELY(service->connection != NULL))
+        return SQ_OK;
+    struct service_context *context = service->base.context;
+    struct engine_connection_options options = {
+        .has_foreign_keys = context->has_foreign_keys,
+        .stop = &context->stop,
+        .functions = context->functions,
+        .function_count = context->function_count,
+        .function_context = context->function_context,
+    };
+    return engine_connection_open(context->database, &options, err, &service->connection);
+}
+
+static sq_status sched_prepare(struct service *base, const char *sql, size_t length, struct sq_error *err,
+                               struct service_statement **ret_statement, size_t *ret_consumed)
+{
+    struct sched_service *service = service_of(base);
+    SQ_TRY(open_connection(service, err));
+    struct engine_statement *engine = NULL;
+    SQ_TRY(engine_statement_prepare(service->connection, sql, length, err, &engine, ret_consumed));
+    if (engine == NULL) {
+        *ret_statement = NULL;
+        return SQ_OK;
+    }
+    struct sched_statement *statement = calloc(1, sizeof(*statement));
+    if (statement == NULL) {
+        engine_statement_free(engine);
+        return sq_fail(err, SQ_NOMEM, "out of memory for a statement");
+    }
+    statement->engine = engine;
+    statement->base.is_readonly = engine_statement_is_readonly(engine);
+    statement->base.is_explain = engine_statement_is_explain(engine);
+    statement->base.column_count = engine_statement_column_count(engine);
+    statement->base.parameter_count = engine_statement_parameter_count(engine);
+    *ret_statement = &statement->base;
+    return SQ_OK;
+}
+
+static void sched_column(struct service *base, struct service_statement *statement, size_t column_index,
+                         struct service_column *ret_column)
+{
+    (void)base;
+    struct engine_statement *engine = statement_of(statement)->engine;
+    ret_column->name = engine_statement_column_name(engine, column_index);
+    ret_column->type = engine_statement_column_type(engine, column_index);
+}
+
+static sq_status sched_infer(struct service *base, struct service_statement *statement, struct sq_error *err,
+                             enum sq_type *ret_columns, enum sq_type *ret_parameters)
+{
+    (void)base;
+    return engine_statement_infer_types(statement_of(statement)->engine, err, ret_columns, ret_parameters);
+}
+
+static void sched_release(struct service *base, struct service_statement *statement)
+{
+    struct sched_service *service = service_of(base);
+    engine_statement_free(statement_of(statement)->engine);
+    free(statement_of(statement));
+    settle_slot(service);
+}
+
+static sq_status reserve_values(struct sched_service *service, size_t count, struct sq_error *err)
+{
+    if (SQ_LIKELY(count <= service->value_capacity))
+        return SQ_OK;
+    size_t capacity = count < SCHED_VALUES_INLINE ? SCHED_VALUES_INLINE : count;
+    struct sq_value *values = calloc(capacity, sizeof(*values));
+    if (values == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for a row of %zu columns", count);
+    free(service->values);
+    service->values = values;
+    service->value_capacity = capacity;
+    return SQ_OK;
+}
+
+/* Ends a query whose last step said how; *err keeps what it has. */
+static enum query_progress end_query(struct sched_service *service, struct query *query, enum query_progress progress)
+{
+    if (query->stage == QUERY_RUNNING) {
+        sq_status status = engine_statement_reset(statement_of(query->statement)->engine, NULL);
+        /* After DONE the commit is over; after a failure reset repeats what is known. */
+        (void)status;
+    }
+    if (query->stage == QUERY_QUEUED)
+        metrics_gauge_add(METRICS_QUERIES_WAITING, -1);
+    query->stage = QUERY_ENDED;
+    settle_slot(service);
+    return progress;
+}
+
+static enum query_progress fail_query(struct sched_service *service, struct query *query)
+{
+    return end_query(service, query, QUERY_FAILED);
+}
+
+/* Whether the query has waited for locks longer than it may; fills *err. */
+static bool has_waited_too_long(const struct service_context *context, struct query *query, int64_t most_us,
+                                struct sq_error *err)
+{
+    int64_t limit_us = context->lock_timeout_us != 0 ? context->lock_timeout_us : most_us;
+    if (limit_us == 0 || sq_clock_now_us() - query->waiting_us < limit_us)
+        return false;
+    metrics_counter_add(METRICS_LOCK_TIMEOUTS, 1);
+    (void)sq_fail_sql(err, SQ_BUSY, "55P03", "canceling statement due to lock timeout");
+    return true;
+}
+
+/* Gets the write slot; false: the query stays QUEUED, or has failed with *ret_progress. */
+static bool take_slot(struct sched_service *service, struct query *query, struct sq_error *err,
+                      enum query_progress *ret_progress)
+{
+    struct service_context *context = service->base.context;
+    service->has_ticket = true;
+    if (sched_slot_take(&service->database->slot, &service->ticket)) {
+        if (query->stage == QUERY_QUEUED) {
+            metrics_histogram_add(METRICS_LOCK_WAIT, sq_clock_now_us() - query->waiting_us);
+            metrics_gauge_add(METRICS_QUERIES_WAITING, -1);
+            query->waiting_us = 0;
+            query->stage = QUERY_NEW;
+        }
+        return true; /* one that comes back to try again has been waiting since it met the lock */
+    }
+    if (query->stage != QUERY_QUEUED) {
+        query->waiting_us = sq_clock_now_us();
+        query->stage = QUERY_QUEUED;
+        metrics_gauge_add(METRICS_QUERIES_WAITING, 1);
+    }
+    if (has_waited_too_long(context, query, 0, err)) {
+        *ret_progress = fail_query(service, query);
+        return false;
+    }
+    context->wake_at_us = context->lock_timeout_us != 0 ? query->waiting_us + context->lock_timeout_us : 0;
+    *ret_progress = QUERY_WAITING;
+    return false;
+}
+
+/* A lock of another process was in the way. */
+static enum query_progress retry_later(struct sched_service *service, struct query *query, struct sq_error *err)
+{
+    struct service_context *context = service->base.context;
+    if (query->row_count > 0)
+        return fail_query(service, query);
+    sq_status status = engine_statement_reset(statement_of(query->statement)->engine, NULL);
+    (void)status; /* the step's error again */
+    query->stage = QUERY_RETRYING;
+    int64_t now_us = sq_clock_now_us();
+    if (query->waiting_us == 0)
+        query->waiting_us = now_us;
+    if (has_waited_too_long(context, query, SCHED_FOREIGN_LOCK_US_MAX, err)) {
+        sq_error_set_hint(err, "Another process has locked the database file.");
+        return fail_query(service, query);
+    }
+    int64_t pause_us = (int64_t)SCHED_RETRY_US_MIN << (query->retry_count < 5 ? query->retry_count : 5);
+    query->retry_count++;
+    context->wake_at_us = now_us + (pause_us < SCHED_RETRY_US_MAX ? pause_us : SCHED_RETRY_US_MAX);
+    return QUERY_WAITING;
+}
+
+/* Steps until something stops it. */
+static enum query_progress step_query(struct sched_service *service, struct query *query, struct sink *sink,
+                                      struct sq_error *err)
+{
+    struct engine_statement *engine = statement_of(query->statement)->engine;
+    size_t column_count = query->statement->column_count;
+    uint64_t row_count_end = query->row_limit > 0 ? query->row_count + query->row_limit : UINT64_MAX;
+    int64_t slice_end_us = 0;
+    for (;;) {
+        switch (engine_statement_step(engine, err)) {
+        case ENGINE_STEP_DONE:
+            query->changes = engine_connection_changes(service->connection);
+            return end_query(service, query, QUERY_DONE);
+        case ENGINE_STEP_BUSY:
+            return retry_later(service, query, err);
+        case ENGINE_STEP_CONFLICT:
+            /* Another process has written between this statement's first read and its first write (or an open cursor of
+             * this session still looks at an old snapshot). Nothing has been sent and nothing done, so a statement that
+             * is no part of a transaction may begin again. */
+            if (query->retry_count < SCHED_SNAPSHOT_RETRIES_MAX &&
+                !engine_connection_is_in_transaction(service->connection))
+                return retry_later(service, query, err);
+            return fail_query(service, query);
+        case ENGINE_STEP_FAILED:
+            return fail_query(service, query);
+        case ENGINE_STEP_ROW:
+            break;
+        }
+        if (engine_statement_row(engine, service->values, err) != SQ_OK ||
+            sink->row_cb(sink, service->values, column_count, err) != SQ_OK)
+            return fail_query(service, query);
+        query->row_count++;
+        if (query->row_count == row_count_end)
+            return QUERY_SUSPENDED;
+        if (sink->is_full)
+            return QUERY_SINK_FULL;
+        if (query->row_count % SCHED_SLICE_ROWS == 0) {
+            int64_t now_us = sq_clock_now_us();
+            if (slice_end_us == 0)
+                slice_end_us = now_us + SCHED_SLICE_US;
+            else if (now_us >= slice_end_us)
+                return QUERY_YIELDED;
+        }
+    }
+}
+
+static enum query_progress sched_run(struct service *base, struct query *query, struct sink *sink, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    sq_assert(query->stage != QUERY_ENDED);
+    enum engine_stop_reason reason = engine_stop_check(&base->context->stop);
+    if (SQ_UNLIKELY(reason != ENGINE_STOP_NONE)) {
+        sq_status status = engine_stop_fail(err, reason);
+        sq_assert(status != SQ_OK);
+        return fail_query(service, query);
+    }
+    if (query->stage != QUERY_RUNNING) {
+        enum query_progress progress = QUERY_FAILED;
+        if (!query->statement->is_readonly && !take_slot(service, query, err, &progress))
+            return progress;
+        if (reserve_values(service, query->statement->column_count, err) != SQ_OK ||
+            engine_statement_bind(statement_of(query->statement)->engine, query->parameters,
+                                  query->statement->parameter_count, err) != SQ_OK)
+            return fail_query(service, query);
+        query->stage = QUERY_RUNNING;
+    }
+    return step_query(service, query, sink, err);
+}
+
+static sq_status sched_finish(struct service *base, struct query *query, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    sq_status status = SQ_OK;
+    if (query->stage == QUERY_RUNNING)
+        status = engine_statement_reset(statement_of(query->statement)->engine, err);
+    if (query->stage == QUERY_QUEUED)
+        metrics_gauge_add(METRICS_QUERIES_WAITING, -1);
+    query->stage = QUERY_ENDED;
+    settle_slot(service);
+    return status;
+}
+
+static sq_status sched_exec(struct service *base, const char *sql, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    SQ_TRY(open_connection(service, err));
+    sq_status status = engine_connection_exec(service->connection, sql, err);
+    settle_slot(service);
+    return status;
+}
+
+static bool sched_is_in_transaction(struct service *base)
+{
+    struct sched_service *service = service_of(base);
+    return service->connection != NULL && engine_connection_is_in_transaction(service->connection);
+}
+
+static sq_status sched_attach(struct service *base, const char *name, const char *alias, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    SQ_TRY(open_connection(service, err));
+    struct engine_database *database = NULL;
+    SQ_TRY(engine_database_open(base->context->registry, name, err, &database));
+    return engine_connection_attach(service->connection, database, alias, err);
+}
+
+static sq_status sched_detach(struct service *base, const char *alias, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    SQ_TRY(open_connection(service, err));
+    return engine_connection_detach(service->connection, alias, err);
+}
+
+static void sched_reset(struct service *base)
+{
+    struct sched_service *service = service_of(base);
+    engine_connection_free(service->connection);
+    service->connection = NULL;
+    settle_slot(service);
+}
+
+static void database_unref(struct sched *sched, struct sched_database *database)
+{
+    pthread_mutex_lock(&sched->mutex);
+    bool is_last = --database->ref_count == 0;
+    if (is_last)
+        sq_map_remove(&sched->databases, database->name, strlen(database->name));
+    pthread_mutex_unlock(&sched->mutex);
+    if (is_last) {
+        sched_slot_done(&database->slot);
+        free(database);
+    }
+}
+
+static void sched_service_free(struct service *base)
+{
+    struct sched_service *service = service_of(base);
+    sched_reset(base);
+    database_unref(service->sched, service->database);
+    free(service->values);
+    free(service);
+}
+
+static const struct service_ops sched_ops = {
+    .prepare = sched_prepare,
+    .column = sched_column,
+    .infer = sched_infer,
+    .release = sched_release,
+    .run = sched_run,
+    .finish = sched_finish,
+    .exec = sched_exec,
+    .is_in_transaction = sched_is_in_transaction,
+    .attach = sched_attach,
+    .detach = sched_detach,
+    .reset = sched_reset,
+    .free = sched_service_free,
+};
+
+static struct sched_database *database_ref(struct sched *sched, const char *name)
+{
+    pthread_mutex_lock(&sched->mutex);
+    struct sched_database *database = sq_map_get(&sched->databases, name, strlen(name));
+    if (database == NULL) {
+        database = calloc(1, sizeof(*database));
+        if (database != NULL && sq_map_put(&sched->databases, name, strlen(name), database, NULL) != SQ_OK) {
+            free(database);
+            database = NULL;
+        }
+        if (database != NULL) {
+            sched_slot_init(&database->slot);
+            memcpy(database->name, name, strlen(name) + 1);
+        }
+    }
+    if (database != NULL)
+        database->ref_count++;
+    pthread_mutex_unlock(&sched->mutex);
+    return database;
+}
+
+static sq_status make_service(struct service_factory *factory, struct service_context *context, struct sq_error *err,
+                              struct service **ret_service)
+{
+    struct sched *sched = SQ_CONTAINER_OF(factory, struct sched, factory);
+    struct sched_service *service = calloc(1, sizeof(*service));
+    struct sched_database *database = database_ref(sched, engine_database_name(context->database));
+    if (service == NULL || database == NULL) {
+        if (database != NULL)
+            database_unref(sched, database);
+        free(service);
+        return sq_fail(err, SQ_NOMEM, "out of memory for a session");
+    }
+    service->base = (struct service){.ops = &sched_ops, .context = context};
+    service->sched = sched;
+    service->database = database;
+    slot_ticket_init(&service->ticket, context->waker);
+    *ret_service = &service->base;
+    return SQ_OK;
+}
+
+sq_status sched_new(struct sq_error *err, struct sched **ret_sched)
+{
+    struct sched *sched = calloc(1, sizeof(*sched));
+    if (sched == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for the scheduler");
+    sched->factory.make_cb = make_service;
+    pthread_mutex_init(&sched->mutex, NULL);
+    sq_map_init(&sched->databases);
+    *ret_sched = sched;
+    return SQ_OK;
+}
+
+void sched_free(struct sched *sched)
+{
+    if (sched == NULL)
+        return;
+    sq_assert(sched->databases.count == 0);
+    sq_map_done(&sched->databases);
+    pthread_mutex_destroy(&sched->mutex);
+    free(sched);
+}
+
+struct service_factory *sched_factory(struct sched *sched)
+{
+    return &sched->factory;
+}
+
+size_t sched_queue_length(struct sched *sched, const char *name)
+{
+    pthread_mutex_lock(&sched->mutex);
+    struct sched_database *database = sq_map_get(&sched->databases, name, strlen(name));
+    size_t length = database != NULL ? sched_slot_queue_length(&database->slot) : 0;
+    pthread_mutex_unlock(&sched->mutex);
+    return length;
+}

@@ -1,0 +1,25 @@
+/* sched/scheduler.h: the scheduler: decides when a query runs. It is the innermost service: behind it there is only the
+ * engine.
+ *
+ * Reads run at once. A statement that writes waits for its database's write slot first. A statement that finds a lock of
+ * another process (a sqlite3 shell on the same file) is tried again later. In none of these cases is a thread blocked.
+ *
+ * Lifetime: a scheduler outlives the services it has made. Threads: sched_new/free by one; a service by its connection's. */
+#ifndef SQ_SCHED_SCHEDULER_H
+#define SQ_SCHED_SCHEDULER_H
+
+#include "base/status.h"
+#include "sched/service.h"
+
+struct sched;
+
+SQ_MUST_USE sq_status sched_new(struct sq_error *err, struct sched **ret_sched);
+void sched_free(struct sched *sched);
+
+/* The factory of scheduler services; belongs to the scheduler. */
+struct service_factory *sched_factory(struct sched *sched);
+
+/* For operators: how many statements wait for the write slot of the database `name`. */
+size_t sched_queue_length(struct sched *sched, const char *name);
+
+#endif

@@ -1,0 +1,69 @@
+/* sched/service.c: the calls that layers pass on. */
+#include "sched/service.h"
+
+#include <stdlib.h>
+
+sq_status service_forward_prepare(struct service *service, const char *sql, size_t length, struct sq_error *err,
+                                  struct service_statement **ret_statement, size_t *ret_consumed)
+{
+    return service_prepare(service->inner, sql, length, err, ret_statement, ret_consumed);
+}
+
+void service_forward_column(struct service *service, struct service_statement *statement, size_t column_index,
+                            struct service_column *ret_column)
+{
+    service_column(service->inner, statement, column_index, ret_column);
+}
+
+sq_status service_forward_infer(struct service *service, struct service_statement *statement, struct sq_error *err,
+                                enum sq_type *ret_columns, enum sq_type *ret_parameters)
+{
+    return service_infer(service->inner, statement, err, ret_columns, ret_parameters);
+}
+
+void service_forward_release(struct service *service, struct service_statement *statement)
+{
+    service_release(service->inner, statement);
+}
+
+enum query_progress service_forward_run(struct service *service, struct query *query, struct sink *sink,
+                                        struct sq_error *err)
+{
+    return service_run(service->inner, query, sink, err);
+}
+
+sq_status service_forward_finish(struct service *service, struct query *query, struct sq_error *err)
+{
+    return service_finish(service->inner, query, err);
+}
+
+sq_status service_forward_exec(struct service *service, const char *sql, struct sq_error *err)
+{
+    return service_exec(service->inner, sql, err);
+}
+
+bool service_forward_is_in_transaction(struct service *service)
+{
+    return service_is_in_transaction(service->inner);
+}
+
+sq_status service_forward_attach(struct service *service, const char *database, const char *alias, struct sq_error *err)
+{
+    return service_attach(service->inner, database, alias, err);
+}
+
+sq_status service_forward_detach(struct service *service, const char *alias, struct sq_error *err)
+{
+    return service_detach(service->inner, alias, err);
+}
+
+void service_forward_reset(struct service *service)
+{
+    service_reset(service->inner);
+}
+
+void service_forward_free(struct service *service)
+{
+    service_free(service->inner);
+    free(service);
+}

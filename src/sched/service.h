@@ -1,0 +1,235 @@
+/* sched/service.h: what a query travels through.
+ *
+ * A *service* answers one connection's queries: a `struct query` in, rows into a `struct sink`, one completion. A
+ * *service factory* makes the service of a new connection. A *layer* is a service around another one that does one thing
+ * (a time limit, a metric, an authorization check) and passes the rest on. Front ends know nothing of what is below the
+ * outermost service, services know nothing of wire formats: values are `struct sq_value`.
+ *
+ * A query does not own a thread. service_run() goes as far as it can without waiting and says why it stopped:
+ *
+ *              ┌────────────────────────── run again ─────────────────────────────┐
+ *              ▼                                                                  │
+ *     new ──► run ──► QUERY_WAITING    until the context's waker is called, or wake_at_us
+ *              │ ───► QUERY_SINK_FULL  until the sink has room
+ *              │ ───► QUERY_YIELDED    after others had their turn
+ *              │ ───► QUERY_SUSPENDED  when the client asks for more rows (row_limit reached)
+ *              ├────► QUERY_DONE       complete: what it wrote is committed, or part of the open transaction
+ *              └────► QUERY_FAILED     *err says why; nothing of the statement remains
+ *
+ * Whoever stops running a query before DONE or FAILED calls service_finish().
+ *
+ * Threads: one connection's service, context and queries are used by one thread at a time. */
+#ifndef SQ_SCHED_SERVICE_H
+#define SQ_SCHED_SERVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "base/value.h"
+#include "base/waker.h"
+#include "engine/connection.h"
+
+struct engine_database;
+struct engine_registry;
+struct service;
+
+/* What is common to all services of one connection. The front end owns it; the connection's settings are written here
+ * before each query, so that no layer has to ask the front end for them. */
+struct service_context {
+    uint64_t connection_id;
+    struct engine_registry *registry;
+    struct engine_database *database; /* the reference is the front end's */
+    struct sq_waker *waker;           /* brings the connection back to run its query again */
+    struct engine_stop stop;          /* the brake: cancel, time limit, shutdown */
+    int64_t statement_timeout_us;     /* 0: none */
+    int64_t lock_timeout_us;          /* 0: none */
+    int64_t slow_log_us;              /* statements that take as long are logged; -1: none */
+    size_t connection_max;
+    bool is_read_only; /* the transaction must not write */
+    bool has_foreign_keys;
+    const struct engine_function *functions; /* SQL functions of the session */
+    size_t function_count;
+    void *function_context;
+
+    int64_t wake_at_us; /* set with QUERY_WAITING: run again at this time at the latest; 0: no need */
+};
+
+/* A statement that a service has prepared. Backends embed it at the start of their own. */
+struct service_statement {
+    bool is_readonly; /* changes nothing; needs no write slot */
+    bool is_explain;
+    size_t column_count;
+    size_t parameter_count;
+};
+
+struct service_column {
+    const char *name;  /* valid until the statement is released or run */
+    enum sq_type type; /* SQ_TYPE_ANY: an expression; see service_infer() */
+};
+
+/* One execution. The front end fills the first part; the rest belongs to the services. */
+struct query {
+    struct service_statement *statement;
+    const struct sq_value *parameters; /* parameter_count of them, borrowed until the query has ended */
+    uint64_t row_limit;                /* QUERY_SUSPENDED after so many rows from here on; 0: no limit */
+    const char *verb;                  /* "SELECT", constant, or NULL: for errors and people */
+    const char *text;                  /* the SQL, or NULL: for the log; lives as long as the query */
+
+    enum query_stage { QUERY_NEW, QUERY_QUEUED, QUERY_RETRYING, QUERY_RUNNING, QUERY_ENDED } stage;
+    uint64_t row_count;   /* rows given to the sink so far */
+    int64_t changes;      /* rows changed, with QUERY_DONE */
+    int64_t started_us;   /* first run; 0 before it */
+    int64_t deadline_us;  /* of this run and its continuations; 0: none */
+    int64_t waiting_us;   /* since when it waits for a lock; 0: it does not */
+    uint32_t retry_count; /* how often it found somebody else's lock */
+};
+
+enum query_progress { QUERY_DONE, QUERY_FAILED, QUERY_SUSPENDED, QUERY_WAITING, QUERY_SINK_FULL, QUERY_YIELDED };
+
+/* Where rows go. `row_cb` gets column_count values, valid during the call; a failure ends the query. It sets `is_full`
+ * when no further row should come for now. */
+struct sink {
+    sq_status (*row_cb)(struct sink *sink, const struct sq_value *values, size_t column_count, struct sq_error *err);
+    bool is_full;
+};
+
+/* The function table of a service. See the calls below for what each one promises. */
+struct service_ops {
+    sq_status (*prepare)(struct service *service, const char *sql, size_t length, struct sq_error *err,
+                         struct service_statement **ret_statement, size_t *ret_consumed);
+    void (*column)(struct service *service, struct service_statement *statement, size_t column_index,
+                   struct service_column *ret_column);
+    sq_status (*infer)(struct service *service, struct service_statement *statement, struct sq_error *err,
+                       enum sq_type *ret_columns, enum sq_type *ret_parameters);
+    void (*release)(struct service *service, struct service_statement *statement);
+    enum query_progress (*run)(struct service *service, struct query *query, struct sink *sink, struct sq_error *err);
+    sq_status (*finish)(struct service *service, struct query *query, struct sq_error *err);
+    sq_status (*exec)(struct service *service, const char *sql, struct sq_error *err);
+    bool (*is_in_transaction)(struct service *service);
+    sq_status (*attach)(struct service *service, const char *database, const char *alias, struct sq_error *err);
+    sq_status (*detach)(struct service *service, const char *alias, struct sq_error *err);
+    void (*reset)(struct service *service);
+    void (*free)(struct service *service);
+};
+
+struct service {
+    const struct service_ops *ops;
+    struct service *inner; /* of a layer; NULL for a backend */
+    struct service_context *context;
+};
+
+/* Makes the service of one new connection. `context` outlives it. */
+struct service_factory {
+    sq_status (*make_cb)(struct service_factory *factory, struct service_context *context, struct sq_error *err,
+                         struct service **ret_service);
+};
+
+/* Prepares the first statement of `sql` (sql[length] is NUL). *ret_statement is NULL if there is none. */
+SQ_MUST_USE static inline sq_status service_prepare(struct service *service, const char *sql, size_t length,
+                                                    struct sq_error *err, struct service_statement **ret_statement,
+                                                    size_t *ret_consumed)
+{
+    return service->ops->prepare(service, sql, length, err, ret_statement, ret_consumed);
+}
+static inline void service_column(struct service *service, struct service_statement *statement, size_t column_index,
+                                  struct service_column *ret_column)
+{
+    service->ops->column(service, statement, column_index, ret_column);
+}
+/* Types of columns and parameters as far as they can be known without running the statement. */
+SQ_MUST_USE static inline sq_status service_infer(struct service *service, struct service_statement *statement,
+                                                  struct sq_error *err, enum sq_type *ret_columns,
+                                                  enum sq_type *ret_parameters)
+{
+    return service->ops->infer(service, statement, err, ret_columns, ret_parameters);
+}
+/* No query may be using the statement. NULL is allowed. */
+static inline void service_release(struct service *service, struct service_statement *statement)
+{
+    if (statement != NULL)
+        service->ops->release(service, statement);
+}
+/* Runs a query on; see the drawing. */
+static inline enum query_progress service_run(struct service *service, struct query *query, struct sink *sink,
+                                              struct sq_error *err)
+{
+    return service->ops->run(service, query, sink, err);
+}
+/* Gives up a query that is not at its end: its reads stop, its writes stand as if all rows had been read (which may
+ * fail). Does nothing for one that has ended or never began. */
+SQ_MUST_USE static inline sq_status service_finish(struct service *service, struct query *query, struct sq_error *err)
+{
+    return service->ops->finish(service, query, err);
+}
+/* Transaction control without rows, parameters or waiting: ROLLBACK, COMMIT, SAVEPOINT. */
+SQ_MUST_USE static inline sq_status service_exec(struct service *service, const char *sql, struct sq_error *err)
+{
+    return service->ops->exec(service, sql, err);
+}
+static inline bool service_is_in_transaction(struct service *service)
+{
+    return service->ops->is_in_transaction(service);
+}
+/* Makes another database of this server visible under `alias`, and takes it away again. */
+SQ_MUST_USE static inline sq_status service_attach(struct service *service, const char *database, const char *alias,
+                                                   struct sq_error *err)
+{
+    return service->ops->attach(service, database, alias, err);
+}
+SQ_MUST_USE static inline sq_status service_detach(struct service *service, const char *alias, struct sq_error *err)
+{
+    return service->ops->detach(service, alias, err);
+}
+/* Forgets everything the session has done to its connection: transaction, temporary tables, pragmas, attachments. All
+ * statements must have been released. */
+static inline void service_reset(struct service *service)
+{
+    service->ops->reset(service);
+}
+/* Rolls back what is open and frees the service and those inside it. NULL is allowed. */
+static inline void service_free(struct service *service)
+{
+    if (service != NULL)
+        service->ops->free(service);
+}
+
+/* What a layer does with calls that it has nothing to say about: passes them to `inner`. A layer's function table is one
+ * of SERVICE_OPS_FORWARD_ALL_BUT_… and its own functions. */
+sq_status service_forward_prepare(struct service *service, const char *sql, size_t length, struct sq_error *err,
+                                  struct service_statement **ret_statement, size_t *ret_consumed) SQ_MUST_USE;
+void service_forward_column(struct service *service, struct service_statement *statement, size_t column_index,
+                            struct service_column *ret_column);
+sq_status service_forward_infer(struct service *service, struct service_statement *statement, struct sq_error *err,
+                                enum sq_type *ret_columns, enum sq_type *ret_parameters) SQ_MUST_USE;
+void service_forward_release(struct service *service, struct service_statement *statement);
+enum query_progress service_forward_run(struct service *service, struct query *query, struct sink *sink,
+                                        struct sq_error *err);
+sq_status service_forward_finish(struct service *service, struct query *query, struct sq_error *err) SQ_MUST_USE;
+sq_status service_forward_exec(struct service *service, const char *sql, struct sq_error *err) SQ_MUST_USE;
+bool service_forward_is_in_transaction(struct service *service);
+sq_status service_forward_attach(struct service *service, const char *database, const char *alias, struct sq_error *err)
+    SQ_MUST_USE;
+sq_status service_forward_detach(struct service *service, const char *alias, struct sq_error *err) SQ_MUST_USE;
+void service_forward_reset(struct service *service);
+/* Frees `inner` and then the layer itself, which came from malloc(). */
+void service_forward_free(struct service *service);
+
+#define SERVICE_OPS_FORWARD_REST                                                                                       \
+    .prepare = service_forward_prepare, .column = service_forward_column, .infer = service_forward_infer,              \
+    .release = service_forward_release, .exec = service_forward_exec,                                                  \
+    .is_in_transaction = service_forward_is_in_transaction, .attach = service_forward_attach,                          \
+    .detach = service_forward_detach, .reset = service_forward_reset
+#define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH SERVICE_OPS_FORWARD_REST, .free = service_forward_free
+#define SERVICE_OPS_FORWARD_ALL_BUT_RUN SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH, .finish = service_forward_finish
+#define SERVICE_OPS_FORWARD_ALL_BUT_FREE                                                                               \
+    SERVICE_OPS_FORWARD_REST, .run = service_forward_run, .finish = service_forward_finish
+
+/* Whether a run stopped for good or for the client, and not to be continued by the server itself. */
+static inline bool query_progress_is_end(enum query_progress progress)
+{
+    return progress == QUERY_DONE || progress == QUERY_FAILED || progress == QUERY_SUSPENDED;
+}
+
+#endif
