@@ -1,0 +1,35 @@
+/* session/layer_authorization.c: what the transaction allows. */
+#include <stdlib.h>
+
+#include "session/layers.h"
+
+static enum query_progress authorization_run(struct service *service, struct query *query, struct sink *sink,
+                                             struct sq_error *err)
+{
+    if (query->stage == QUERY_NEW && service->context->is_read_only && !query->statement->is_readonly) {
+        query->stage = QUERY_ENDED;
+        (void)sq_fail_sql(err, SQ_SQL, "25006", "cannot execute %s in a read-only transaction",
+                          query->verb != NULL ? query->verb : "a statement that writes");
+        return QUERY_FAILED;
+    }
+    return service_run(service->inner, query, sink, err);
+}
+
+static const struct service_ops authorization_ops = {
+    SERVICE_OPS_FORWARD_ALL_BUT_RUN,
+    .run = authorization_run,
+};
+
+static sq_status authorization_wrap(struct service *inner, struct layer_shared *shared, struct sq_error *err,
+                                    struct service **ret_service)
+{
+    (void)shared;
+    struct service *service = calloc(1, sizeof(*service));
+    if (service == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for a session");
+    *service = (struct service){.ops = &authorization_ops, .inner = inner, .context = inner->context};
+    *ret_service = service;
+    return SQ_OK;
+}
+
+const struct service_layer layer_authorization = {"authorization", authorization_wrap};

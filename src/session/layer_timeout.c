@@ -1,0 +1,46 @@
+/* session/layer_timeout.c: statement_timeout. The deadline of a query holds for a run and its continuations, also while
+ * it waits for a lock or for a client that reads slowly; a suspended portal's clock stands still. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "metrics/metrics.h"
+#include "session/layers.h"
+
+static enum query_progress timeout_run(struct service *service, struct query *query, struct sink *sink,
+                                       struct sq_error *err)
+{
+    struct service_context *context = service->context;
+    if (context->statement_timeout_us == 0 && query->deadline_us == 0)
+        return service_run(service->inner, query, sink, err);
+    if (query->deadline_us == 0)
+        query->deadline_us = sq_clock_now_us() + context->statement_timeout_us;
+    context->stop.deadline_us = query->deadline_us;
+    enum query_progress progress = service_run(service->inner, query, sink, err);
+    if (!query_progress_is_end(progress))
+        return progress; /* the deadline stays set, for whoever waits on the query's behalf */
+    if (progress == QUERY_FAILED && err->status == SQ_CANCELED &&
+        engine_stop_check(&context->stop) == ENGINE_STOP_TIMEOUT)
+        metrics_counter_add(METRICS_STATEMENT_TIMEOUTS, 1);
+    query->deadline_us = 0;
+    context->stop.deadline_us = 0;
+    return progress;
+}
+
+static const struct service_ops timeout_ops = {
+    SERVICE_OPS_FORWARD_ALL_BUT_RUN,
+    .run = timeout_run,
+};
+
+static sq_status timeout_wrap(struct service *inner, struct layer_shared *shared, struct sq_error *err,
+                              struct service **ret_service)
+{
+    (void)shared;
+    struct service *service = calloc(1, sizeof(*service));
+    if (service == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for a session");
+    *service = (struct service){.ops = &timeout_ops, .inner = inner, .context = inner->context};
+    *ret_service = service;
+    return SQ_OK;
+}
+
+const struct service_layer layer_timeout = {"timeout", timeout_wrap};

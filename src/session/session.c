@@ -1,0 +1,510 @@
+/* session/session.c: a session's life, and the loop that turns messages into work.
+ *
+ * session_run() repeats: finish what is being run; else finish what a COPY has brought; else go on with a Query; else
+ * take the next message. Each step either moves on or says why it cannot. Nothing here blocks.
+ *
+ * Invariants:
+ *   1. A message stays in `in` until it has been handled; handling copies what must outlive it.
+ *   2. While `running` is set no further message is looked at: answers come in the order of the requests.
+ *   3. `out` grows past the high-water mark by one row at most. It ends at the end of a message whenever session_run()
+ *      returns, also when memory was short: then the connection ends.
+ *   4. Every path that ends a statement, well or badly, goes through execute_complete() or session_fail(). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/database.h"
+#include "metrics/metrics.h"
+#include "session/session_internal.h"
+
+sq_status session_new(struct session_host *host, struct sq_waker *waker, const char *peer, struct sq_error *err,
+                      struct session **ret_session)
+{
+    struct session *session = calloc(1, sizeof(*session));
+    if (session == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for a session");
+    session->host = host;
+    session->config = host->config_cb(host);
+    session->waker = waker;
+    session->row_bytes_max = session->config->max_row_bytes;
+    session->message_bytes_max = session->config->max_message_bytes;
+    session->output_high_water = session->config->output_buffer_bytes;
+    session->startup_deadline_us = sq_clock_now_us() + session->config->authentication_timeout_us;
+    settings_init(&session->settings);
+    notify_listener_init(&session->listener, waker);
+    sq_map_init(&session->statements);
+    sq_map_init(&session->portals);
+    sq_arena_init(&session->message_arena);
+    sq_list_init(&session->pending_notifies);
+    sq_buf_init(&session->scratch, session->row_bytes_max);
+    session->entry.session = session;
+    snprintf(session->entry.peer, sizeof(session->entry.peer), "%s", peer);
+    session_registry_add(host->sessions, &session->entry);
+    session->context = (struct service_context){
+        .connection_id = session->entry.pid,
+        .registry = host->databases,
+        .waker = waker,
+        .has_foreign_keys = session->config->foreign_keys,
+        .slow_log_us = session->config->log_min_duration_statement_us,
+        .connection_max = (size_t)session->config->max_connections,
+        .functions = session_functions,
+        .function_count = session_function_count,
+        .function_context = session,
+    };
+    metrics_counter_add(METRICS_CONNECTIONS, 1);
+    metrics_gauge_add(METRICS_CONNECTIONS_OPEN, 1);
+    *ret_session = session;
+    return SQ_OK;
+}
+
+/* Ends everything that uses the service; the service itself stays. */
+static void session_drop_work(struct session *session)
+{
+    session->running = NULL;
+    session->retrying = NULL;
+    copy_abort(session);
+    struct sq_error ignored;
+    /* The client has gone or will be told of its own end: a failure of work that nobody waits for has no addressee. */
+    sq_status closed = session_close_portals(session, true, &ignored);
+    (void)closed;
+    if (session->simple_portal != NULL) {
+        sq_status stopped = portal_stop(session->simple_portal, &ignored);
+        (void)stopped;
+        portal_free(session->simple_portal);
+        session->simple_portal = NULL;
+    }
+    session_close_statements(session);
+    commands_drop_notifies(session);
+}
+
+void session_free(struct session *session)
+{
+    if (session == NULL)
+        return;
+    /* First of all: from here on no other thread finds the session. */
+    session_registry_remove(session->host->sessions, &session->entry);
+    notify_listener_done(session->host->notify_hub, &session->listener);
+    session_drop_work(session);
+    sq_map_done(&session->statements);
+    sq_map_done(&session->portals);
+    service_free(session->service);
+    engine_database_unref(session->context.database);
+    settings_done(&session->settings);
+    sq_arena_done(&session->message_arena);
+    sq_buf_done(&session->scratch);
+    free(session->user);
+    free(session->database_name);
+    config_free(session->config);
+    metrics_gauge_add(METRICS_CONNECTIONS_OPEN, -1);
+    free(session);
+}
+
+uint32_t session_pid(const struct session *session)
+{
+    return session->entry.pid;
+}
+
+void session_relocate(struct session *session, void *context, void (*move_cb)(void *context))
+{
+    sq_assert(session->state == SESSION_STATE_STARTED && !session->listener.is_listening);
+    session_registry_hold(session->host->sessions, context, move_cb);
+}
+
+size_t session_input_hint(const struct session *session)
+{
+    return session->input_hint;
+}
+
+void session_set_activity(struct session *session, enum session_activity activity)
+{
+    if (atomic_load_explicit(&session->entry.activity, memory_order_relaxed) == (int)activity)
+        return;
+    atomic_store_explicit(&session->entry.activity, (int)activity, memory_order_relaxed);
+    atomic_store_explicit(&session->entry.activity_us, sq_clock_wall_us(), memory_order_relaxed);
+}
+
+/* --- Being interrupted ------------------------------------------------------------------------------------------- */
+
+void session_interrupt(struct session *session, enum session_interrupt interrupt)
+{
+    if (interrupt == SESSION_INTERRUPT_CANCEL) {
+        /* Between statements there is nothing to cancel, but the request may have overtaken its statement, which came on
+         * another socket: early_cancels. */
+        if (atomic_load(&session->is_active)) {
+            int expected = ENGINE_STOP_NONE;
+            atomic_compare_exchange_strong_explicit(&session->context.stop.reason, &expected, ENGINE_STOP_CANCEL,
+                                                    memory_order_relaxed, memory_order_relaxed);
+            metrics_counter_add(METRICS_CANCELS, 1);
+        } else {
+            atomic_fetch_add(&session->early_cancels, 1);
+        }
+    } else {
+        int value = (int)interrupt + 1;
+        /* Sequentially consistent: whoever lets the brake off after this store of the reason sees the interrupt. */
+        int before = atomic_load(&session->interrupt);
+        while (before < value && !atomic_compare_exchange_weak(&session->interrupt, &before, value))
+            continue;
+        if (interrupt == SESSION_INTERRUPT_TERMINATE)
+            atomic_store(&session->context.stop.reason, ENGINE_STOP_SHUTDOWN);
+    }
+    sq_waker_wake(session->waker);
+}
+
+void session_peer_gone(struct session *session)
+{
+    session->is_peer_gone = true;
+    atomic_store_explicit(&session->context.stop.reason, ENGINE_STOP_SHUTDOWN, memory_order_relaxed);
+}
+
+bool session_cancel_mark(struct session *session, unsigned *ret_mark)
+{
+    *ret_mark = atomic_load(&session->early_cancels);
+    return *ret_mark != session->settled_cancels;
+}
+
+void session_cancel_settle(struct session *session, unsigned mark)
+{
+    session->settled_cancels = mark;
+}
+
+/* --- Answers that are not rows ------------------------------------------------------------------------------------ */
+
+void session_notice(struct session *session, const char *severity, const char *sqlstate, const char *text)
+{
+    if (strcmp(severity, "WARNING") == 0 &&
+        settings_int64(&session->settings, SETTING_CLIENT_MIN_MESSAGES) > SETTING_MESSAGES_WARNING)
+        return;
+    if (strcmp(severity, "NOTICE") == 0 &&
+        settings_int64(&session->settings, SETTING_CLIENT_MIN_MESSAGES) > SETTING_MESSAGES_NOTICE)
+        return;
+    struct pgwire_report report = {.severity = severity, .sqlstate = sqlstate, .message = text};
+    pgwire_put_notice_response(session->out, &report);
+}
+
+sq_status session_output_check(struct session *session, size_t mark, struct sq_error *err)
+{
+    if (SQ_LIKELY(!session->out->is_failed))
+        return SQ_OK;
+    sq_status status = sq_buf_check(session->out, err);
+    sq_buf_truncate(session->out, mark);
+    return status;
+}
+
+static void log_failure(struct session *session, const struct sq_error *err)
+{
+    /* Errors of statements are the client's; what an operator must see is what the client did not cause. */
+    bool is_serious = err->status == SQ_IO || err->status == SQ_CORRUPT || err->status == SQ_NOMEM ||
+                      strncmp(err->sqlstate, "XX", 2) == 0 || strncmp(err->sqlstate, "53", 2) == 0;
+    enum sq_log_level level = is_serious ? SQ_LOG_ERROR : err->is_fatal ? SQ_LOG_WARNING : SQ_LOG_DEBUG;
+    if (!sq_log_is_on(level))
+        return;
+    char quoted[SQ_LOG_QUOTED_MAX];
+    sq_log(level, "session", err->is_fatal ? "connection failed" : "statement failed",
+           "conn=%u db=%s role=%s sqlstate=%s error=%s at=%s:%d", session->entry.pid,
+           session->database_name != NULL ? session->database_name : "-",
+           session->entry.user[0] ? session->entry.user : "-", err->sqlstate, sq_log_quote(quoted, err->text),
+           err->file != NULL ? err->file : "?", err->line);
+}
+
+void session_fail(struct session *session, struct sq_error *err)
+{
+    log_failure(session, err);
+    if (err->status == SQ_PROTOCOL) {
+        metrics_counter_add(METRICS_PROTOCOL_ERRORS, 1);
+    }
+    copy_abort(session);
+    transaction_after_error(session);
+    struct pgwire_report report;
+    pgwire_report_from_error(err, &report);
+    pgwire_put_error_response(session->out, &report);
+    if (session->out->is_failed)
+        err->is_fatal = true; /* no memory even for the error: session_run() ends the connection */
+    if (err->is_fatal) {
+        session->state = SESSION_STATE_CLOSING;
+        return;
+    }
+    if (session->state == SESSION_STATE_SIMPLE)
+        simple_abort(session);
+    else
+        session->is_skipping = true;
+}
+
+static void send_changed_settings(struct session *session)
+{
+    struct settings_row row;
+    while (settings_next_changed(&session->settings, &row)) {
+        pgwire_put_parameter_status(session->out, row.name, row.value);
+        if (strcmp(row.name, "application_name") == 0)
+            session_registry_label(session->host->sessions, &session->entry, NULL, NULL, row.value);
+    }
+}
+
+/* NotificationResponses are sent between commands only (manual, "Asynchronous Operations"). */
+static void send_notifications(struct session *session)
+{
+    bool has_overflowed = false;
+    struct notify_message *message;
+    while ((message = notify_take(session->host->notify_hub, &session->listener, &has_overflowed)) != NULL) {
+        pgwire_put_notification(session->out, message->sender_pid, message->channel, message->payload);
+        free(message);
+    }
+    if (has_overflowed)
+        session_notice(session, "WARNING", "53400",
+                       "notifications were dropped: this session did not read them in time");
+}
+
+void session_ready(struct session *session)
+{
+    if (settings_has_changed(&session->settings))
+        send_changed_settings(session);
+    bool is_idle = session->txn == SESSION_TXN_NONE;
+    if (is_idle)
+        send_notifications(session);
+    pgwire_put_ready_for_query(session->out, transaction_status(session));
+    if (session->state != SESSION_STATE_CLOSING)
+        session->state = SESSION_STATE_READY;
+    session->idle_since_us = sq_clock_now_us();
+    session_set_activity(session, is_idle ? SESSION_IDLE : SESSION_IDLE_IN_TRANSACTION);
+}
+
+void session_apply_settings(struct session *session)
+{
+    struct service_context *context = &session->context;
+    context->statement_timeout_us = settings_int64(&session->settings, SETTING_STATEMENT_TIMEOUT) * SQ_US_PER_MS;
+    context->lock_timeout_us = settings_int64(&session->settings, SETTING_LOCK_TIMEOUT) * SQ_US_PER_MS;
+    context->is_read_only = settings_bool(&session->settings, SETTING_TRANSACTION_READ_ONLY);
+}
+
+/* --- Time limits ------------------------------------------------------------------------------------------------- */
+
+static int64_t earlier(int64_t first_us, int64_t second_us)
+{
+    if (first_us == 0)
+        return second_us;
+    return second_us != 0 && second_us < first_us ? second_us : first_us;
+}
+
+/* When an idle session has to end; 0: never. *ret_is_in_transaction says by which rule. */
+static int64_t idle_deadline_us(const struct session *session, bool *ret_is_in_transaction)
+{
+    if (session->state != SESSION_STATE_READY || session->running != NULL || session->retrying != NULL ||
+        session->idle_since_us == 0)
+        return 0;
+    *ret_is_in_transaction = session->txn == SESSION_TXN_EXPLICIT || session->txn == SESSION_TXN_FAILED;
+    enum setting_id id =
+        *ret_is_in_transaction ? SETTING_IDLE_IN_TRANSACTION_SESSION_TIMEOUT : SETTING_IDLE_SESSION_TIMEOUT;
+    int64_t limit_us = settings_int64(&session->settings, id) * SQ_US_PER_MS;
+    return limit_us != 0 ? session->idle_since_us + limit_us : 0;
+}
+
+int64_t session_deadline_us(const struct session *session)
+{
+    if (session->state == SESSION_STATE_STARTUP || session->state == SESSION_STATE_STARTED)
+        return session->startup_deadline_us;
+    if (session->running != NULL || session->retrying != NULL || copy_in_has_work(session))
+        return earlier(session->context.stop.deadline_us, session->pause_deadline_us);
+    bool is_in_transaction;
+    return idle_deadline_us(session, &is_in_transaction);
+}
+
+/* Ends a session that has been idle for too long. */
+static void check_idle(struct session *session)
+{
+    bool is_in_transaction = false;
+    int64_t deadline_us = idle_deadline_us(session, &is_in_transaction);
+    if (deadline_us == 0 || sq_clock_now_us() < deadline_us)
+        return;
+    struct sq_error err;
+    sq_status status =
+        is_in_transaction
+            ? sq_fail_sql(&err, SQ_CANCELED, "25P03", "terminating connection due to idle-in-transaction timeout")
+            : sq_fail_sql(&err, SQ_CANCELED, "57P05", "terminating connection due to idle-session timeout");
+    sq_assert(status != SQ_OK);
+    err.is_fatal = true;
+    session_fail(session, &err);
+}
+
+/* Looks at what other threads have asked for. */
+static void check_interrupt(struct session *session)
+{
+    int value = atomic_load_explicit(&session->interrupt, memory_order_relaxed);
+    if (value == 0 || session->state == SESSION_STATE_CLOSING)
+        return;
+    bool is_terminate = value == (int)SESSION_INTERRUPT_TERMINATE + 1;
+    /* A running statement notices by itself, through the brake; draining lets a transaction come to its end. */
+    if (session->running != NULL || copy_in_has_work(session) ||
+        (!is_terminate && (session->state == SESSION_STATE_SIMPLE || session->copy_in != NULL)))
+        return;
+    if (!is_terminate && (session->txn != SESSION_TXN_NONE || sq_buf_length(session->in) > 0))
+        return;
+    struct sq_error err;
+    sq_status status = engine_stop_fail(&err, ENGINE_STOP_SHUTDOWN);
+    sq_assert(status != SQ_OK);
+    session_fail(session, &err);
+}
+
+/* --- The loop ---------------------------------------------------------------------------------------------------- */
+
+static void handle_message(struct session *session, const struct pgwire_frame *frame)
+{
+    if (session->copy_in != NULL) {
+        copy_in_message(session, frame);
+        return;
+    }
+    if (session->is_skipping && frame->type != PGWIRE_SYNC && frame->type != PGWIRE_TERMINATE)
+        return;
+    struct sq_error err;
+    switch (frame->type) {
+    case PGWIRE_QUERY:
+        simple_begin(session, frame);
+        return;
+    case PGWIRE_TERMINATE:
+        session->state = SESSION_STATE_CLOSING;
+        return;
+    case PGWIRE_COPY_DATA:
+    case PGWIRE_COPY_DONE:
+    case PGWIRE_COPY_FAIL:
+        /* What was on its way when COPY failed is dropped (manual, "COPY Operations"). */
+        return;
+    case PGWIRE_FUNCTION_CALL:
+        (void)sq_fail_sql(&err, SQ_SQL, "0A000", "function calls by the fast-path protocol are not supported");
+        sq_error_set_hint(&err, "Use SELECT function(…).");
+        session_fail(session, &err);
+        session->is_skipping = false;
+        session_ready(session);
+        return;
+    case PGWIRE_PASSWORD:
+        (void)sq_fail(&err, SQ_PROTOCOL, "unexpected password message");
+        err.is_fatal = true;
+        session_fail(session, &err);
+        return;
+    default:
+        extended_message(session, frame);
+        return;
+    }
+}
+
+/* Takes the next message from `in`; false if there is no whole one. */
+static bool take_message(struct session *session)
+{
+    struct pgwire_frame frame;
+    struct sq_error err;
+    size_t needed = 0;
+    session->input_hint = 0;
+    switch (pgwire_frame_next(sq_buf_bytes(session->in), sq_buf_length(session->in), session->message_bytes_max, &err,
+                              &frame, &needed)) {
+    case PGWIRE_FRAME_NEED_MORE:
+        session->input_hint = needed - sq_buf_length(session->in);
+        return false;
+    case PGWIRE_FRAME_BAD:
+        err.is_fatal = true;
+        session_fail(session, &err);
+        return true;
+    case PGWIRE_FRAME_READY:
+        break;
+    }
+    session->idle_since_us = 0;
+    handle_message(session, &frame);
+    sq_buf_consume(session->in, frame.total_bytes);
+    return true;
+}
+
+/* One step of work; SESSION_NEED_INPUT with *ret_has_moved true means: go on. */
+static enum session_want session_step(struct session *session, bool *ret_has_moved)
+{
+    *ret_has_moved = true;
+    if (session->running != NULL)
+        return run_continue(session);
+    if (session->retrying != NULL)
+        return commands_retry(session);
+    if (copy_in_has_work(session))
+        return copy_in_continue(session);
+    switch (session->state) {
+    case SESSION_STATE_STARTUP:
+        *ret_has_moved = false;
+        return startup_run(session);
+    case SESSION_STATE_STARTED:
+        startup_finish(session);
+        return SESSION_NEED_INPUT;
+    case SESSION_STATE_SIMPLE:
+        if (session->copy_in == NULL) {
+            simple_next(session);
+            return SESSION_NEED_INPUT;
+        }
+        break;
+    case SESSION_STATE_READY:
+        break;
+    case SESSION_STATE_CLOSING:
+        return SESSION_CLOSE;
+    }
+    *ret_has_moved = take_message(session);
+    return SESSION_NEED_INPUT;
+}
+
+static bool is_idle_listener(const struct session *session)
+{
+    return session->listener.is_listening && session->state == SESSION_STATE_READY && session->running == NULL &&
+           session->txn == SESSION_TXN_NONE && !session->is_skipping;
+}
+
+/* Whether `out` has to be sent before anything else is done. A statement that is to stop (cancelled, out of time) does
+ * not wait for a client that does not read: it ends, gives its locks back, and its error goes behind the rows. */
+static bool is_output_full(struct session *session)
+{
+    if (sq_buf_length(session->out) < session->output_high_water || session->state == SESSION_STATE_CLOSING)
+        return false;
+    bool is_working = session->running != NULL || session->retrying != NULL || copy_in_has_work(session);
+    if (is_working && engine_stop_check(&session->context.stop) != ENGINE_STOP_NONE)
+        return false;
+    /* Waking up before the client has read something would be for nothing, again and again. */
+    session->pause_deadline_us = 0;
+    return true;
+}
+
+/* As far as it goes without waiting; stops when a message did not fit into memory. */
+static enum session_want session_advance(struct session *session)
+{
+    const struct sq_buf *out = session->out;
+    if (session->is_peer_gone && session->running == NULL)
+        return SESSION_CLOSE;
+    check_interrupt(session);
+    check_idle(session);
+    enum session_want want = SESSION_NEED_INPUT;
+    bool has_moved = true;
+    while (want == SESSION_NEED_INPUT && has_moved && !out->is_failed) {
+        if (is_output_full(session))
+            return SESSION_OUTPUT_FULL;
+        session->output_mark = sq_buf_length(out);
+        want = session_step(session, &has_moved);
+        if (session->state == SESSION_STATE_CLOSING && session->running == NULL)
+            want = SESSION_CLOSE;
+    }
+    if (out->is_failed)
+        return SESSION_CLOSE;
+    session->output_mark = sq_buf_length(out);
+    if (want == SESSION_NEED_INPUT && is_idle_listener(session))
+        send_notifications(session);
+    if (want == SESSION_NEED_INPUT)
+        check_interrupt(session);
+    if (session->state == SESSION_STATE_CLOSING && session->running == NULL)
+        want = SESSION_CLOSE;
+    return want;
+}
+
+enum session_want session_run(struct session *session, struct sq_buf *in, struct sq_buf *out)
+{
+    session->in = in;
+    session->out = out;
+    session->output_mark = sq_buf_length(out);
+    enum session_want want = session_advance(session);
+    if (SQ_LIKELY(!out->is_failed))
+        return want;
+    /* A message is missing or cut in two, and the client would wait for it or read nonsense: the end, after what is whole. */
+    sq_log(SQ_LOG_ERROR, "session", "connection closed", "conn=%u reason=\"no memory for an answer\"",
+           session->entry.pid);
+    sq_buf_truncate(out, session->output_mark);
+    session->state = SESSION_STATE_CLOSING;
+    return SESSION_CLOSE;
+}

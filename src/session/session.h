@@ -1,0 +1,86 @@
+/* session/session.h: one client's conversation in the PostgreSQL protocol: bytes in, bytes out, no socket.
+ *
+ * The owner (a connection of the server, a fuzzer) feeds received bytes through `in` and sends what appears in `out`.
+ * session_run() goes as far as it can and says what it needs next; the owner reads from the socket only when the answer
+ * is SESSION_NEED_INPUT, so a client that does not read its answers is not read from either: memory stays bounded.
+ *
+ * Lifetime: host > session. Threads: one at a time, but session_interrupt() and the host's registry, which any thread
+ * may use while the session lives. A session may move to another thread between calls. */
+#ifndef SQ_SESSION_SESSION_H
+#define SQ_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/status.h"
+#include "base/waker.h"
+#include "engine/connection.h"
+
+struct config;
+struct engine_registry;
+struct notify_hub;
+struct sched;
+struct service_factory;
+struct session;
+struct session_registry;
+
+/* What all sessions of a server share. */
+struct session_host {
+    /* The configuration now; a new reference for the caller. */
+    struct config *(*config_cb)(struct session_host *host);
+    struct engine_registry *databases;
+    struct service_factory *factory; /* the outermost: all layers and the scheduler */
+    struct sched *sched;             /* for SHOW locks */
+    struct session_registry *sessions;
+    struct notify_hub *notify_hub;
+    int64_t started_us; /* wall clock */
+};
+
+enum session_want {
+    SESSION_NEED_INPUT,  /* all of `in` that can be used has been used: send `out`, then wait for bytes */
+    SESSION_OUTPUT_FULL, /* send `out` first, then run again */
+    SESSION_WAITING,     /* send `out`; run again after a wake or at the deadline */
+    SESSION_YIELDED,     /* send `out`; run again after others had a turn */
+    SESSION_STARTED,     /* the start-up packet is in, nothing slow has been done: run again, on any thread */
+    SESSION_CLOSE,       /* send `out`, then close */
+};
+
+/* `waker` brings session_run() back; `peer` is the client's address, for people. */
+SQ_MUST_USE sq_status session_new(struct session_host *host, struct sq_waker *waker, const char *peer,
+                                  struct sq_error *err, struct session **ret_session);
+/* Rolls back what is open. NULL is allowed. */
+void session_free(struct session *session);
+
+enum session_want session_run(struct session *session, struct sq_buf *in, struct sq_buf *out);
+
+/* When to run the session again although nothing has happened (monotonic, 0: never): time limits. */
+int64_t session_deadline_us(const struct session *session);
+/* How many more bytes the message that has begun needs; 0 if that is not known. A hint for the reader. */
+size_t session_input_hint(const struct session *session);
+
+/* The client has closed its side or is gone: running statements stop, and the session wants to be closed. */
+void session_peer_gone(struct session *session);
+
+/* Calls `move_cb` while no other thread can wake the session: the moment in which its owner takes it to another loop.
+ * Only at SESSION_STARTED. */
+void session_relocate(struct session *session, void *context, void (*move_cb)(void *context));
+
+/* For logs: the process id that clients see. */
+uint32_t session_pid(const struct session *session);
+
+/* A cancel request that comes while nothing runs may have overtaken its statement, which is still in the socket: it is kept
+ * for the next one. The owner takes a mark before it looks for input and, if there is none, settles what came before the
+ * mark: there was nothing to cancel. */
+bool session_cancel_mark(struct session *session, unsigned *ret_mark); /* true: there is something to settle */
+void session_cancel_settle(struct session *session, unsigned mark);
+
+enum session_interrupt {
+    SESSION_INTERRUPT_CANCEL,   /* stop the running statement, if there is one */
+    SESSION_INTERRUPT_DRAIN,    /* end as soon as no statement runs and no transaction is open */
+    SESSION_INTERRUPT_TERMINATE /* stop the running statement and end */
+};
+/* Any thread, as long as the session lives. */
+void session_interrupt(struct session *session, enum session_interrupt interrupt);
+
+#endif

@@ -1,0 +1,264 @@
+/* session/session_internal.h: the session as its own files see it.
+ *
+ *   session.c       life, the run loop, messages to handlers
+ *   startup.c       the first packets
+ *   simple.c        Query
+ *   extended.c      Parse, Bind, Describe, Execute, Close, Sync, Flush
+ *   execute.c       running a portal and answering for it
+ *   transaction.c   what transaction the client is in
+ *   commands.c      session commands that are no SQL
+ *   copy.c          COPY
+ *   cursors.c       DECLARE, FETCH, MOVE, CLOSE, PREPARE, EXECUTE, DEALLOCATE
+ *   translate.c     session commands that are said in SQL
+ *   functions.c     SQL functions
+ *   tables.c        tables for SHOW
+ */
+#ifndef SQ_SESSION_SESSION_INTERNAL_H
+#define SQ_SESSION_SESSION_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "config/config.h"
+#include "pgwire/backend.h"
+#include "pgwire/frontend.h"
+#include "sched/service.h"
+#include "session/notify.h"
+#include "session/portal.h"
+#include "session/prepared.h"
+#include "session/registry.h"
+#include "session/session.h"
+#include "session/settings.h"
+
+/* Where the session is in the protocol. COPY FROM STDIN is a mode within SIMPLE or READY: `copy_in` is set.
+ *
+ *   STARTUP ──StartupMessage──► STARTED ──► READY ◄──────────────────────────────┐
+ *                                             ├──Query──► SIMPLE ──all run───────┤
+ *                                             ├──Parse … Execute──► READY        │
+ *                                             └─────────────────────────────────┘
+ *   any ──Terminate, fatal error──► CLOSING
+ *
+ * `running` is not NULL while a portal is being run, whatever the state. */
+enum session_state {
+    SESSION_STATE_STARTUP,
+    SESSION_STATE_STARTED, /* start-up packet taken, not yet answered */
+    SESSION_STATE_READY,
+    SESSION_STATE_SIMPLE,
+    SESSION_STATE_CLOSING,
+};
+
+/* What transaction the client is in.
+ *
+ *   NONE ──BEGIN, SAVEPOINT──► EXPLICIT ──COMMIT, ROLLBACK──► NONE
+ *    │                            └──SQLite rolled back──► FAILED ──COMMIT, ROLLBACK──► NONE
+ *    └──a write in a pipeline──► IMPLICIT ──Sync, error──► NONE      (BEGIN makes it EXPLICIT)
+ */
+enum session_txn { SESSION_TXN_NONE, SESSION_TXN_IMPLICIT, SESSION_TXN_EXPLICIT, SESSION_TXN_FAILED };
+
+/* Why a portal is being run: decides what is answered when it stops. */
+enum run_purpose {
+    RUN_SIMPLE,   /* a statement of a Query: description, rows, completion */
+    RUN_EXECUTE,  /* Execute: rows, completion or PortalSuspended */
+    RUN_DESCRIBE, /* Describe of a portal: only its first row, which is held */
+    RUN_FETCH,    /* FETCH from a cursor: rows, then the FETCH's own completion */
+    RUN_MOVE,     /* MOVE: no rows */
+    RUN_COPY_OUT, /* COPY TO STDOUT */
+};
+
+/* The session's sink: encodes rows straight into the output. */
+struct row_sink {
+    struct sink base;
+    struct session *session;
+    struct portal *portal;
+    const uint8_t *formats; /* of the columns; NULL: all text */
+    enum run_purpose purpose;
+    uint64_t row_count; /* since the run began */
+    bool has_described; /* RowDescription has been sent, or is not wanted */
+};
+
+struct copy_in;
+struct copy_out;
+
+struct session {
+    struct session_host *host;
+    struct config *config; /* a reference, taken at the start of the session */
+    struct sq_waker *waker;
+    struct session_entry entry;
+    struct service_context context;
+    struct service *service; /* NULL before the start-up is done */
+    struct settings settings;
+    struct notify_listener listener;
+
+    enum session_state state;
+    enum session_txn txn;
+    bool is_skipping;      /* an error in the extended protocol: everything up to Sync is dropped */
+    bool is_read_only_txn; /* BEGIN READ ONLY */
+    bool is_peer_gone;
+    bool has_asked_ssl, has_asked_gss;
+    size_t row_bytes_max;
+    size_t message_bytes_max;
+    size_t output_high_water;
+    size_t input_hint;
+    int64_t startup_deadline_us;
+    int64_t idle_since_us;     /* monotonic; 0: not idle */
+    int64_t pause_deadline_us; /* while a portal waits: context.wake_at_us */
+    atomic_int interrupt;      /* enum session_interrupt + 1; 0: none. Relaxed: the waker brings the session to look */
+    /* Cancel requests that came while nothing ran: their statement may still be on its way from the socket. Those beyond
+     * `settled_cancels` count for the next statement. Sequentially consistent with `is_active`. */
+    atomic_uint early_cancels;
+    unsigned settled_cancels;
+    atomic_bool is_active; /* a statement is running: a cancel request means it. Relaxed, see session_interrupt() */
+
+    struct sq_buf *out; /* of the current session_run() */
+    size_t output_mark; /* its length where the last whole message ended */
+    struct sq_buf *in;
+
+    struct sq_map statements; /* named prepared statements */
+    struct prepared *unnamed_statement;
+    struct sq_map portals; /* named portals and cursors */
+    struct portal *unnamed_portal;
+
+    struct portal *running;
+    struct row_sink sink;
+    struct portal *executing; /* the portal whose command is being done: it must not be closed meanwhile */
+    struct portal *retrying;  /* a command that waits for something and is tried again (DROP DATABASE) */
+    int64_t retry_until_us;
+
+    struct sq_arena message_arena; /* the text of the Query that is being worked off */
+    const char *query_text;
+    size_t query_length;
+    size_t query_at;          /* what has been done of it */
+    bool query_has_statement; /* something else than white space was in it */
+    struct portal *simple_portal;
+
+    struct copy_in *copy_in;
+    struct copy_out *copy_out;
+
+    struct sq_list pending_notifies; /* struct pending_notify: NOTIFYs of the open transaction */
+    size_t pending_notify_count;
+
+    char *user;
+    char *database_name;
+    struct sq_buf scratch; /* results of SQL functions, values of COPY */
+};
+
+enum { SESSION_PENDING_NOTIFIES_MAX = 10000, SESSION_NAME_MAX = 63 };
+
+/* --- session.c --- */
+/* Answers with an error and does what the protocol says follows: skipping to Sync, end of the Query, or the end of the
+ * connection if it is fatal. Rolls an implicit transaction back. */
+void session_fail(struct session *session, struct sq_error *err);
+void session_notice(struct session *session, const char *severity, const char *sqlstate, const char *text);
+/* ReadyForQuery, after what is due before it: changed settings, notifications. */
+void session_ready(struct session *session);
+/* Whether a message in the output may stay: buffer failures become an error. `mark`: output length before it. */
+SQ_MUST_USE sq_status session_output_check(struct session *session, size_t mark, struct sq_error *err);
+/* Takes settings over into the service context; before each statement. */
+void session_apply_settings(struct session *session);
+void session_set_activity(struct session *session, enum session_activity activity);
+
+/* --- startup.c --- */
+enum session_want startup_run(struct session *session);
+/* After SESSION_STARTED: opens the database and answers. */
+void startup_finish(struct session *session);
+
+/* --- simple.c --- */
+void simple_begin(struct session *session, const struct pgwire_frame *frame);
+/* Goes on with the Query: starts the next statement or ends it. */
+void simple_next(struct session *session);
+/* Ends the Query early, after an error. */
+void simple_abort(struct session *session);
+
+/* --- extended.c --- */
+void extended_message(struct session *session, const struct pgwire_frame *frame);
+void extended_sync(struct session *session);
+SQ_MUST_USE sq_status session_find_portal(struct session *session, const char *name, struct sq_error *err,
+                                          struct portal **ret_portal);
+/* Closes portals at the end of a transaction (all but WITH HOLD), or all of them. The first failure is reported. */
+SQ_MUST_USE sq_status session_close_portals(struct session *session, bool is_all, struct sq_error *err);
+SQ_MUST_USE sq_status session_close_portal(struct session *session, struct portal *portal, struct sq_error *err);
+SQ_MUST_USE sq_status session_add_portal(struct session *session, struct portal *portal, const char *name,
+                                         struct sq_error *err);
+SQ_MUST_USE sq_status session_add_statement(struct session *session, const char *name, struct prepared *prepared,
+                                            struct sq_error *err);
+void session_close_statements(struct session *session);
+
+/* --- execute.c --- */
+/* Starts running `portal`; session_run() then calls run_continue() until it has stopped. `row_limit` 0: none. */
+void run_begin(struct session *session, struct portal *portal, enum run_purpose purpose, uint64_t row_limit);
+enum session_want run_continue(struct session *session);
+/* From activate to deactivate a cancel request means what the session does; one that came a moment before did, too. */
+void run_activate(struct session *session);
+void run_deactivate(struct session *session);
+/* What a run of a portal that has no more rows answers. */
+SQ_MUST_USE sq_status run_nothing(struct session *session, struct portal *portal, const uint8_t *formats,
+                                  enum run_purpose purpose, struct sq_error *err);
+/* Executes a portal whatever it is: SQL is run, a command done at once. */
+void execute_portal(struct session *session, struct portal *portal, enum run_purpose purpose, uint64_t row_limit);
+/* CommandComplete for a statement or command that is done. */
+void execute_complete(struct session *session, const char *tag);
+
+/* --- transaction.c --- */
+char transaction_status(const struct session *session);
+/* Refuses what a failed transaction must not do: 25P02. */
+SQ_MUST_USE sq_status transaction_check(struct session *session, const struct prepared *prepared, struct sq_error *err);
+/* Before a statement of the extended protocol runs: opens the implicit transaction if the pipeline goes on. */
+SQ_MUST_USE sq_status transaction_before_statement(struct session *session, const struct prepared *prepared,
+                                                   bool is_last_of_pipeline, struct sq_error *err);
+/* After each statement: looks at what SQLite has made of the transaction. */
+void transaction_after_statement(struct session *session, const struct prepared *prepared);
+/* After an error: an implicit transaction is rolled back, an explicit one may be found gone. */
+void transaction_after_error(struct session *session);
+SQ_MUST_USE sq_status transaction_commit(struct session *session, struct sq_error *err);
+SQ_MUST_USE sq_status transaction_rollback(struct session *session, struct sq_error *err);
+/* BEGIN has been run by SQLite, or an implicit transaction is made explicit. */
+void transaction_began(struct session *session, const struct command_begin *begin);
+
+/* --- commands.c --- */
+/* Does a session command that needs no rows. *ret_tag: its CommandComplete, or NULL if the command has started something
+ * that will complete by itself. */
+SQ_MUST_USE sq_status commands_execute(struct session *session, struct portal *portal, enum run_purpose purpose,
+                                       uint64_t row_limit, struct sq_error *err, const char **ret_tag);
+/* The moment before and after SQLite runs a command that was translated to SQL (BEGIN, SAVEPOINT …). *ret_skip: nothing
+ * is left for SQLite to do. */
+SQ_MUST_USE sq_status commands_before(struct session *session, struct portal *portal, struct sq_error *err,
+                                      bool *ret_skip);
+SQ_MUST_USE sq_status commands_after(struct session *session, const struct prepared *prepared, struct sq_error *err);
+/* Tries a waiting command again. */
+enum session_want commands_retry(struct session *session);
+/* NOTIFY: delivered when the transaction commits. */
+SQ_MUST_USE sq_status commands_notify(struct session *session, const char *channel, const char *payload,
+                                      struct sq_error *err);
+void commands_drop_notifies(struct session *session);
+SQ_MUST_USE sq_status commands_publish_notifies(struct session *session, struct sq_error *err);
+
+/* --- cursors.c --- */
+SQ_MUST_USE sq_status cursors_declare(struct session *session, struct portal *portal, struct sq_error *err);
+SQ_MUST_USE sq_status cursors_fetch(struct session *session, struct portal *portal, struct sq_error *err,
+                                    const char **ret_tag);
+SQ_MUST_USE sq_status cursors_prepare(struct session *session, struct portal *portal, struct sq_error *err);
+SQ_MUST_USE sq_status cursors_execute(struct session *session, struct portal *portal, enum run_purpose purpose,
+                                      uint64_t row_limit, struct sq_error *err, const char **ret_tag);
+/* The columns of FETCH and EXECUTE are those of what they name; NULL if there is no such thing (yet). *ret_is_binary (may
+ * be NULL): a cursor that gives all columns in binary. */
+struct prepared *cursors_described(struct session *session, struct prepared *prepared, bool *ret_is_binary);
+
+/* --- copy.c --- */
+SQ_MUST_USE sq_status copy_start(struct session *session, struct portal *portal, struct sq_error *err,
+                                 const char **ret_tag);
+/* A message while COPY FROM STDIN runs. */
+void copy_in_message(struct session *session, const struct pgwire_frame *frame);
+/* Goes on inserting what the last CopyData brought. */
+enum session_want copy_in_continue(struct session *session);
+bool copy_in_has_work(const struct session *session);
+void copy_abort(struct session *session);
+SQ_MUST_USE sq_status copy_out_row(struct session *session, const struct sq_value *values, size_t count,
+                                   struct sq_error *err);
+SQ_MUST_USE sq_status copy_out_end(struct session *session, struct sq_error *err);
+
+/* --- functions.c --- */
+extern const struct engine_function session_functions[];
+extern const size_t session_function_count;
+
+#endif

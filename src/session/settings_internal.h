@@ -1,0 +1,71 @@
+/* session/settings_internal.h: what settings.c (values and their layers), settings_value.c (reading a value) and
+ * settings_table.c (which settings there are) share. */
+#ifndef SQ_SESSION_SETTINGS_INTERNAL_H
+#define SQ_SESSION_SETTINGS_INTERNAL_H
+
+#include "session/settings.h"
+
+enum setting_kind {
+    SETTING_KIND_TEXT = 0,
+    SETTING_KIND_BOOL,
+    SETTING_KIND_INT,
+    SETTING_KIND_DURATION, /* milliseconds */
+    SETTING_KIND_ENUM,
+};
+
+enum setting_flag {
+    SETTING_REPORTED = 1,    /* ParameterStatus (manual, "Asynchronous Operations") */
+    SETTING_READ_ONLY = 2,   /* not the client's to change */
+    SETTING_TRANSACTION = 4, /* a transaction_…: always local, falls back to `fallback` */
+};
+
+/* A word of an enum; the words of one number after the first are other spellings of it. */
+struct setting_word {
+    const char *word; /* NULL: the end of the list */
+    int64_t number;
+    bool is_hidden;      /* not among "Available values" */
+    bool is_unsupported; /* PostgreSQL has it, this server has not: 0A000 */
+};
+
+struct setting_info;
+
+/* Writes a value's canonical text into `out`, of SETTINGS_VALUE_BYTES_MAX + 1 bytes; `current` is the value in force.
+ * */
+typedef sq_status (*setting_canon_fn)(const struct setting_info *info, const char *value, const char *current,
+                                      char *out, struct sq_error *err);
+
+struct setting_info {
+    const char *name; /* as PostgreSQL spells it */
+    const char *default_text;
+    const char *description;
+    int64_t default_number; /* of default_text, for all kinds but text; a test compares them */
+    int64_t min, max;       /* INT, DURATION */
+    const struct setting_word *words;
+    setting_canon_fn canon; /* TEXT: NULL takes any text */
+    enum setting_kind kind;
+    unsigned flags;
+    enum setting_id fallback;
+};
+
+enum { SETTING_ROWS_MAX = 128 /* bits in settings.present */ };
+
+/* The row of every enum setting_id comes first. */
+extern const struct setting_info setting_infos[];
+extern const size_t setting_count;
+
+/* Reads `value` as the setting's kind has it: canonical text into `out` (SETTINGS_VALUE_BYTES_MAX + 1 bytes), its
+ * number into *ret_number (0 for text). */
+SQ_MUST_USE sq_status setting_value_parse(const struct setting_info *info, const char *value, const char *current,
+                                          char *out, int64_t *ret_number, struct sq_error *err);
+
+/* Canonicalisers of the settings that are more than a text. */
+sq_status setting_canon_application_name(const struct setting_info *info, const char *value, const char *current,
+                                         char *out, struct sq_error *err);
+sq_status setting_canon_client_encoding(const struct setting_info *info, const char *value, const char *current,
+                                        char *out, struct sq_error *err);
+sq_status setting_canon_date_style(const struct setting_info *info, const char *value, const char *current, char *out,
+                                   struct sq_error *err);
+sq_status setting_canon_time_zone(const struct setting_info *info, const char *value, const char *current, char *out,
+                                  struct sq_error *err);
+
+#endif

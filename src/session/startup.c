@@ -1,0 +1,291 @@
+/* session/startup.c: from the first byte to the first ReadyForQuery (PostgreSQL manual, "Start-up", "SSL Session
+ * Encryption", "Canceling Requests in Progress").
+ *
+ *   SSLRequest, GSSENCRequest   answered 'N', once each; then the client goes on in clear text
+ *   CancelRequest               looked up, never answered
+ *   StartupMessage              parameters are kept; the database is opened by startup_finish(), on the thread that
+ *                               will own the session
+ *
+ * Which database: the one that is named; if none is named clients send the user's name, and if no database of that name
+ * exists, that means the default one. So do `postgres` and `template1`, where PostgreSQL's own tools go when they only
+ * want to talk to the server. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/utf8.h"
+#include "engine/database.h"
+#include "metrics/metrics.h"
+#include "session/session_internal.h"
+
+static sq_status fail_fatal(sq_status status, struct sq_error *err)
+{
+    err->is_fatal = true;
+    return status;
+}
+
+/* Tells the client what we do not speak: NegotiateProtocolVersion. */
+static void negotiate(struct session *session, const struct pgwire_startup *startup)
+{
+    if (startup->version == PGWIRE_VERSION_3_0 && startup->option_count == 0)
+        return;
+    size_t offset = pgwire_put_negotiate_begin(session->out, PGWIRE_VERSION_3_0, startup->option_count);
+    struct pgwire_parameters parameters = startup->parameters;
+    struct pgwire_text name;
+    struct pgwire_text value;
+    while (pgwire_parameters_next(&parameters, &name, &value)) {
+        if (pgwire_parameter_is_option(&name))
+            pgwire_put_negotiate_option(session->out, name.data, name.length);
+    }
+    pgwire_end(session->out, offset);
+}
+
+/* The options parameter: `-c name=value` and `--name=value` as on PostgreSQL's command line, `\ ` for a blank. */
+static sq_status take_options(struct session *session, const char *options, struct sq_error *err)
+{
+    char word[SETTINGS_NAME_BYTES_MAX + SETTINGS_VALUE_BYTES_MAX + 2] = "";
+    const char *at = options;
+    bool is_after_c = false;
+    for (;;) {
+        at += strspn(at, " \t\r\n");
+        if (*at == '\0')
+            break;
+        size_t used = 0;
+        for (; *at != '\0' && strchr(" \t\r\n", *at) == NULL; at++) {
+            if (*at == '\\' && at[1] != '\0')
+                at++;
+            if (used + 1 >= sizeof(word))
+                return sq_fail_sql(err, SQ_INVALID, "22023", "a start-up option is too long");
+            word[used++] = *at;
+        }
+        word[used] = '\0';
+        char *setting = word;
+        if (!is_after_c && strcmp(word, "-c") == 0) {
+            is_after_c = true;
+            continue;
+        }
+        if (!is_after_c) {
+            if (strncmp(word, "--", 2) != 0 && strncmp(word, "-c", 2) != 0)
+                return sq_fail_sql(err, SQ_INVALID, "42601", "invalid start-up option \"%.100s\"", word);
+            setting = word + 2;
+        }
+        is_after_c = false;
+        char *equals = strchr(setting, '=');
+        if (equals == NULL)
+            return sq_fail_sql(err, SQ_INVALID, "42601", "start-up option \"%.100s\" has no value", setting);
+        *equals = '\0';
+        for (char *c = setting; c < equals; c++)
+            *c = *c == '-' ? '_' : *c;
+        SQ_TRY(settings_set_startup(&session->settings, setting, equals + 1, err));
+    }
+    return is_after_c ? sq_fail_sql(err, SQ_INVALID, "42601", "start-up option -c has no argument") : SQ_OK;
+}
+
+static sq_status copy_name(const struct pgwire_text *text, const char *what, struct sq_error *err, char **ret_copy)
+{
+    if (text->length > SESSION_NAME_MAX)
+        return sq_fail_sql(err, SQ_INVALID, "42622", "the %s name is longer than %d bytes", what, SESSION_NAME_MAX);
+    if (!sq_utf8_is_valid(text->data, text->length))
+        return sq_fail_sql(err, SQ_INVALID, "22021", "the %s name is not UTF-8", what);
+    char *copy = strdup(text->data);
+    if (copy == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory at start-up");
+    free(*ret_copy);
+    *ret_copy = copy;
+    return SQ_OK;
+}
+
+static sq_status take_parameter(struct session *session, const struct pgwire_text *name,
+                                const struct pgwire_text *value, struct sq_error *err)
+{
+    if (pgwire_parameter_is_option(name))
+        return SQ_OK;
+    if (strcmp(name->data, "user") == 0)
+        return copy_name(value, "user", err, &session->user);
+    if (strcmp(name->data, "database") == 0)
+        return copy_name(value, "database", err, &session->database_name);
+    if (!sq_utf8_is_valid(value->data, value->length))
+        return sq_fail_sql(err, SQ_INVALID, "22021", "the value of start-up parameter \"%.63s\" is not UTF-8",
+                           name->data);
+    if (strcmp(name->data, "options") == 0)
+        return take_options(session, value->data, err);
+    if (strcmp(name->data, "replication") == 0) {
+        if (strcmp(value->data, "false") == 0 || strcmp(value->data, "off") == 0 || strcmp(value->data, "0") == 0)
+            return SQ_OK;
+        return sq_fail_sql(err, SQ_INVALID, "0A000", "replication connections are not supported");
+    }
+    return settings_set_startup(&session->settings, name->data, value->data, err);
+}
+
+/* The server's time limits are the session's defaults; SET changes them, RESET comes back to them. */
+static sq_status take_server_defaults(struct session *session, struct sq_error *err)
+{
+    const struct config *config = session->config;
+    const struct {
+        const char *name;
+        int64_t us;
+    } limits[] = {
+        {"statement_timeout", config->statement_timeout_us},
+        {"lock_timeout", config->lock_timeout_us},
+        {"idle_in_transaction_session_timeout", config->idle_in_transaction_session_timeout_us},
+        {"idle_session_timeout", config->idle_session_timeout_us},
+    };
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        if (limits[i].us == 0)
+            continue;
+        char text[32];
+        /* Less than a millisecond still is a limit. */
+        snprintf(text, sizeof(text), "%lld", (long long)((limits[i].us + SQ_US_PER_MS - 1) / SQ_US_PER_MS));
+        SQ_TRY(settings_set_startup(&session->settings, limits[i].name, text, err));
+    }
+    return SQ_OK;
+}
+
+static sq_status take_startup(struct session *session, const struct pgwire_startup_frame *frame, struct sq_error *err)
+{
+    struct pgwire_startup startup;
+    SQ_TRY(pgwire_startup_decode(frame, err, &startup));
+    SQ_TRY(take_server_defaults(session, err));
+    struct pgwire_parameters parameters = startup.parameters;
+    struct pgwire_text name;
+    struct pgwire_text value;
+    while (pgwire_parameters_next(&parameters, &name, &value))
+        SQ_TRY(take_parameter(session, &name, &value, err));
+    if (session->user == NULL || session->user[0] == '\0')
+        return sq_fail_sql(err, SQ_INVALID, "28000", "no PostgreSQL user name specified in startup packet");
+    negotiate(session, &startup);
+    return SQ_OK;
+}
+
+static void take_cancel(struct session *session, const struct pgwire_startup_frame *frame)
+{
+    struct pgwire_cancel cancel;
+    struct sq_error err;
+    /* Whether it was right or wrong, nothing is answered. */
+    if (pgwire_cancel_decode(frame, &err, &cancel) == SQ_OK && cancel.pid != 0 &&
+        cancel.secret.length == SESSION_SECRET_BYTES)
+        session_registry_interrupt(session->host->sessions, cancel.pid, cancel.secret.data, SESSION_INTERRUPT_CANCEL);
+    session->state = SESSION_STATE_CLOSING;
+}
+
+static sq_status refuse_encryption(struct session *session, bool *has_asked, struct sq_error *err)
+{
+    if (*has_asked)
+        return sq_fail(err, SQ_PROTOCOL, "encryption was asked for twice");
+    *has_asked = true;
+    sq_buf_put_u8(session->out, 'N');
+    return SQ_OK;
+}
+
+static sq_status take_frame(struct session *session, const struct pgwire_startup_frame *frame, struct sq_error *err)
+{
+    switch (frame->kind) {
+    case PGWIRE_STARTUP_SSL_REQUEST:
+        return refuse_encryption(session, &session->has_asked_ssl, err);
+    case PGWIRE_STARTUP_GSSENC_REQUEST:
+        return refuse_encryption(session, &session->has_asked_gss, err);
+    case PGWIRE_STARTUP_CANCEL_REQUEST:
+        take_cancel(session, frame);
+        return SQ_OK;
+    case PGWIRE_STARTUP_MESSAGE:
+        SQ_TRY(take_startup(session, frame, err));
+        session->state = SESSION_STATE_STARTED;
+        return SQ_OK;
+    }
+    return SQ_OK;
+}
+
+enum session_want startup_run(struct session *session)
+{
+    struct sq_error err;
+    if (sq_clock_now_us() >= session->startup_deadline_us) {
+        /* PostgreSQL closes without a word here: who sends nothing reads nothing. */
+        metrics_counter_add(METRICS_CONNECTIONS_REFUSED, 1);
+        session->state = SESSION_STATE_CLOSING;
+        return SESSION_CLOSE;
+    }
+    while (session->state == SESSION_STATE_STARTUP) {
+        struct pgwire_startup_frame frame;
+        size_t needed = 0;
+        switch (pgwire_startup_next(sq_buf_bytes(session->in), sq_buf_length(session->in), &err, &frame, &needed)) {
+        case PGWIRE_FRAME_NEED_MORE:
+            session->input_hint = needed - sq_buf_length(session->in);
+            return SESSION_NEED_INPUT;
+        case PGWIRE_FRAME_BAD:
+            err.is_fatal = true;
+            session_fail(session, &err);
+            return SESSION_CLOSE;
+        case PGWIRE_FRAME_READY:
+            break;
+        }
+        sq_status status = take_frame(session, &frame, &err);
+        /* Bytes behind an SSLRequest that came with it were not written by who will read our answer: a known attack
+         * (CVE-2021-23214). */
+        bool is_followed = sq_buf_length(session->in) > frame.total_bytes;
+        if (status == SQ_OK && session->state == SESSION_STATE_STARTUP && is_followed)
+            status = sq_fail(&err, SQ_PROTOCOL, "received unencrypted data after an encryption request");
+        sq_buf_consume(session->in, frame.total_bytes);
+        if (status != SQ_OK) {
+            session_fail(session, ((void)fail_fatal(status, &err), &err));
+            return SESSION_CLOSE;
+        }
+    }
+    return session->state == SESSION_STATE_STARTED ? SESSION_STARTED : SESSION_CLOSE;
+}
+
+/* --- On the session's own thread ---------------------------------------------------------------------------------- */
+
+static sq_status choose_database(struct session *session, struct sq_error *err)
+{
+    struct engine_registry *registry = session->host->databases;
+    const char *name = session->database_name != NULL ? session->database_name : session->user;
+    bool may_be_default =
+        strcmp(name, session->user) == 0 || strcmp(name, "postgres") == 0 || strcmp(name, "template1") == 0;
+    if (may_be_default && !engine_database_exists(registry, name))
+        name = engine_registry_default_name(registry);
+    struct engine_database *database = NULL;
+    SQ_TRY(engine_database_open(registry, name, err, &database));
+    session->context.database = database;
+    char *copy = strdup(name);
+    if (copy == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory at start-up");
+    free(session->database_name);
+    session->database_name = copy;
+    return SQ_OK;
+}
+
+static sq_status open_session(struct session *session, struct sq_error *err)
+{
+    SQ_TRY(choose_database(session, err));
+    SQ_TRY(session->host->factory->make_cb(session->host->factory, &session->context, err, &session->service));
+    notify_listener_set_database(&session->listener, session->context.database);
+    SQ_TRY(settings_assign(&session->settings, SETTING_SESSION_AUTHORIZATION, session->user, err));
+    session_registry_label(session->host->sessions, &session->entry, session->user, session->database_name,
+                           settings_text(&session->settings, SETTING_APPLICATION_NAME));
+    return SQ_OK;
+}
+
+void startup_finish(struct session *session)
+{
+    struct sq_error err;
+    sq_status status = open_session(session, &err);
+    if (status != SQ_OK) {
+        (void)fail_fatal(status, &err);
+        session_fail(session, &err);
+        return;
+    }
+    pgwire_put_authentication_ok(session->out);
+    struct settings_row row;
+    while (settings_next_changed(&session->settings, &row))
+        pgwire_put_parameter_status(session->out, row.name, row.value);
+    pgwire_put_backend_key_data(session->out, session->entry.pid, session->entry.secret, SESSION_SECRET_BYTES);
+    if (session->config->log_connections) {
+        char user[SQ_LOG_QUOTED_MAX];
+        sq_log(SQ_LOG_INFO, "session", "connection authorized", "conn=%u db=%s role=%s peer=%s", session->entry.pid,
+               session->database_name, sq_log_quote(user, session->user), session->entry.peer);
+    }
+    session->state = SESSION_STATE_READY;
+    session_ready(session);
+}
