@@ -1,0 +1,396 @@
+/* server/connection.c: moves bytes between a socket and a session.
+ *
+ *   socket ──recv──► in ──► session_run() ──► out ──send──► socket
+ *
+ * `is_readable` and `is_writable` say what the socket may still give and take: epoll reports edges, so they are only
+ * cleared when the kernel says EAGAIN. Bytes are read only when the session asks for input; that is the back-pressure.
+ *
+ *
+ *   ATTACHED ──session_run() takes long: hand-off──► DETACHED ──returns by `return_task`──► ATTACHED
+ *
+ * Invariants: (1) the connection is watched by exactly one loop, `loop`, or by none while it moves; (2) after
+ * connection_close() nobody refers to it: the session has left the registries before the mailbox is emptied of it;
+ * (3) while the job is detached the loop's thread only takes notes (is_readable, is_writable, is_peer_closed), and the
+ * job's thread touches only the session and its two buffers. */
+#include "server/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "metrics/metrics.h"
+#include "net/listener.h"
+#include "net/pool.h"
+
+enum {
+    CONNECTION_READ_BYTES = 16 * 1024,
+    CONNECTION_READ_BYTES_MAX = 4 << 20, /* reserved ahead for a large message: more only as it arrives */
+    CONNECTION_KEEP_BYTES = 32 * 1024,   /* an empty buffer's memory that is not given back */
+    CONNECTION_TURNS_MAX = 16,           /* rounds of reading and running before others have a turn */
+    CONNECTION_BUFFER_MAX = INT32_MAX,
+    CONNECTION_LINGER_US = 2 * SQ_US_PER_S,
+    CONNECTION_GONE_US = SQ_US_PER_S, /* a long statement whose client has closed its side may go on so long */
+};
+
+struct connection {
+    struct server_pool *pool;
+    struct server_worker *worker; /* NULL while on the accepting loop */
+    struct net_loop *loop;
+    struct net_watch watch;
+    struct net_timer timer;
+    struct net_task task; /* "run the session": woken, yielded, or moved here */
+    struct net_job job;
+    struct net_task return_task; /* the job comes back from another thread, with `returned_want` */
+    enum session_want returned_want;
+    struct sq_waker waker;
+    struct session *session;
+    struct sq_buf in;
+    struct sq_buf out;
+    bool is_watched;
+    bool is_readable;
+    bool is_writable;
+    bool is_peer_closed; /* it will send no more; what has come may still be unread */
+    bool is_eof;         /* and all of it has been read */
+    bool is_closing;     /* the session has ended: `out` is still to be sent, then nothing */
+    int64_t closing_deadline_us;
+};
+
+static void connection_run(struct connection *connection);
+
+/* The second half of closing, on the loop. */
+static void connection_destroy(struct connection *connection)
+{
+    net_loop_cancel(connection->loop, &connection->task);
+    net_timer_clear(connection->loop, &connection->timer);
+    if (connection->is_watched)
+        net_loop_unwatch(connection->loop, &connection->watch);
+    close(connection->watch.fd);
+    sq_buf_done(&connection->in);
+    sq_buf_done(&connection->out);
+    if (connection->worker != NULL)
+        atomic_fetch_sub_explicit(&connection->worker->connection_count, 1, memory_order_relaxed);
+    /* Release: whoever sees 0 sees that everything above is over. */
+    atomic_fetch_sub_explicit(&connection->pool->connection_count, 1, memory_order_release);
+    free(connection);
+}
+
+/* Rolling back and closing a database may take long: a job. */
+static void connection_close(struct connection *connection)
+{
+    struct net_loop *loop = connection->loop;
+    connection->is_closing = true;
+    net_job_enter(loop, &connection->job);
+    /* The session leaves all registries first: no waker is called after that. */
+    session_free(connection->session);
+    if (net_job_leave(loop, &connection->job))
+        connection_destroy(connection);
+    else
+        net_loop_post(loop, &connection->return_task);
+}
+
+static void on_wake(struct sq_waker *waker)
+{
+    struct connection *connection = SQ_CONTAINER_OF(waker, struct connection, waker);
+    net_loop_post(connection->loop, &connection->task);
+}
+
+static void on_task(struct net_task *task)
+{
+    struct connection *connection = SQ_CONTAINER_OF(task, struct connection, task);
+    if (!net_job_is_detached(&connection->job))
+        connection_run(connection);
+}
+
+/* The client is gone while its statement runs on another thread: let the statement stop. */
+static void connection_abandon(struct connection *connection)
+{
+    if (!connection->is_closing)
+        session_interrupt(connection->session, SESSION_INTERRUPT_TERMINATE);
+}
+
+static void on_timer(struct net_timer *timer)
+{
+    struct connection *connection = SQ_CONTAINER_OF(timer, struct connection, timer);
+    if (!net_job_is_detached(&connection->job))
+        connection_run(connection);
+    else if (connection->is_peer_closed)
+        connection_abandon(connection);
+}
+
+static void on_event(struct net_watch *watch, unsigned events)
+{
+    struct connection *connection = SQ_CONTAINER_OF(watch, struct connection, watch);
+    connection->is_readable = connection->is_readable || (events & NET_READABLE) != 0;
+    connection->is_writable = connection->is_writable || (events & (NET_WRITABLE | NET_HANGUP)) != 0;
+    connection->is_peer_closed = connection->is_peer_closed || (events & NET_PEER_CLOSED) != 0;
+    if (!net_job_is_detached(&connection->job)) {
+        if ((events & NET_HANGUP) != 0)
+            session_peer_gone(connection->session);
+        connection_run(connection);
+    } else if ((events & NET_HANGUP) != 0) {
+        connection_abandon(connection);
+    } else if (connection->is_peer_closed) {
+        struct sq_error err;
+        if (net_timer_set(connection->loop, &connection->timer, sq_clock_now_us() + CONNECTION_GONE_US, &err) != SQ_OK)
+            connection_abandon(connection);
+    }
+}
+
+/* Reads what is there, up to a buffer's worth. False: nothing came. */
+static bool connection_read(struct connection *connection)
+{
+    if (!connection->is_readable || connection->is_eof)
+        return false;
+    size_t hint = session_input_hint(connection->session);
+    size_t want = hint > CONNECTION_READ_BYTES ? hint : CONNECTION_READ_BYTES;
+    if (want > CONNECTION_READ_BYTES_MAX)
+        want = CONNECTION_READ_BYTES_MAX;
+    if (!sq_buf_reserve(&connection->in, want)) {
+        sq_log(SQ_LOG_ERROR, "server", "connection closed", "conn=%u reason=\"no memory for input\"",
+               session_pid(connection->session));
+        connection->is_eof = true;
+        return false;
+    }
+    size_t room = sq_buf_room(&connection->in);
+    ssize_t got;
+    do {
+        got = recv(connection->watch.fd, sq_buf_tail(&connection->in), room, 0);
+    } while (got < 0 && errno == EINTR);
+    if (got > 0) {
+        sq_buf_produce(&connection->in, (size_t)got);
+        metrics_counter_add(METRICS_BYTES_RECEIVED, (uint64_t)got);
+        /* A short read means that the socket is empty; new bytes give a new edge. The end of the stream has had its edge
+         * already, if it is known: it is still to be read. */
+        connection->is_readable = (size_t)got == room || connection->is_peer_closed;
+        return true;
+    }
+    connection->is_readable = false;
+    if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+        connection->is_eof = true;
+    return false;
+}
+
+/* Sends what it can. False: the connection is broken, and what was to be sent is dropped. */
+static bool connection_send(struct connection *connection)
+{
+    while (sq_buf_length(&connection->out) > 0 && connection->is_writable) {
+        ssize_t sent =
+            send(connection->watch.fd, sq_buf_bytes(&connection->out), sq_buf_length(&connection->out), MSG_NOSIGNAL);
+        if (sent > 0) {
+            metrics_counter_add(METRICS_BYTES_SENT, (uint64_t)sent);
+            sq_buf_consume(&connection->out, (size_t)sent);
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            connection->is_writable = false;
+        } else if (errno != EINTR) {
+            sq_buf_truncate(&connection->out, 0);
+            return false;
+        }
+    }
+    sq_buf_shrink(&connection->out, CONNECTION_KEEP_BYTES);
+    return true;
+}
+
+/* Asks for a wake-up call at the session's next time limit. */
+static void connection_arm(struct connection *connection)
+{
+    int64_t deadline_us =
+        connection->is_closing ? connection->closing_deadline_us : session_deadline_us(connection->session);
+    struct sq_error err;
+    if (deadline_us == 0) {
+        net_timer_clear(connection->loop, &connection->timer);
+    } else if (net_timer_set(connection->loop, &connection->timer, deadline_us, &err) != SQ_OK) {
+        sq_log_error(SQ_LOG_ERROR, "server", "time limit not set", &err);
+    }
+}
+
+/* The worker with the fewest connections. */
+static struct server_worker *choose_worker(struct server_pool *pool)
+{
+    struct server_worker *best = &pool->workers[0];
+    for (size_t i = 1; i < pool->worker_count; i++) {
+        if (atomic_load_explicit(&pool->workers[i].connection_count, memory_order_relaxed) <
+            atomic_load_explicit(&best->connection_count, memory_order_relaxed))
+            best = &pool->workers[i];
+    }
+    return best;
+}
+
+/* Under the registry's mutex: a wake-up goes to the old loop's mailbox before, to the new one's after. */
+static void switch_loop(void *context)
+{
+    struct connection *connection = context;
+    net_loop_cancel(connection->loop, &connection->task);
+    connection->loop = connection->worker->loop;
+}
+
+static void connection_move(struct connection *connection)
+{
+    net_timer_clear(connection->loop, &connection->timer);
+    net_loop_unwatch(connection->loop, &connection->watch);
+    connection->is_watched = false;
+    connection->worker = choose_worker(connection->pool);
+    atomic_fetch_add_explicit(&connection->worker->connection_count, 1, memory_order_relaxed);
+    session_relocate(connection->session, connection, switch_loop);
+    net_loop_post(connection->loop, &connection->task);
+}
+
+/* On a new loop: starts watching there. False: it could not, and the connection is closed. */
+static bool connection_settle(struct connection *connection)
+{
+    struct sq_error err;
+    if (net_loop_watch(connection->loop, &connection->watch, &err) != SQ_OK) {
+        sq_log_error(SQ_LOG_ERROR, "server", "connection closed", &err);
+        connection_close(connection);
+        return false;
+    }
+    connection->is_watched = true;
+    return true;
+}
+
+/* The end: what is in `out` may go, as far as the client takes it within a moment. */
+static void connection_finish(struct connection *connection)
+{
+    if (!connection->is_closing) {
+        connection->is_closing = true;
+        connection->closing_deadline_us = sq_clock_now_us() + CONNECTION_LINGER_US;
+    }
+    bool is_broken = !connection_send(connection);
+    if (is_broken || sq_buf_length(&connection->out) == 0 || sq_clock_now_us() >= connection->closing_deadline_us) {
+        connection_close(connection);
+        return;
+    }
+    connection_arm(connection);
+}
+
+enum connection_next { NEXT_AGAIN, NEXT_WAIT, NEXT_LATER, NEXT_END, NEXT_ELSEWHERE };
+
+/* What follows from the session's answer: sends, reads. */
+static enum connection_next connection_serve(struct connection *connection, enum session_want want)
+{
+    if (want == SESSION_CLOSE)
+        return NEXT_END;
+    if (want == SESSION_STARTED && connection->worker == NULL) {
+        connection_move(connection);
+        return NEXT_ELSEWHERE;
+    }
+    /* Nobody is left to answer: whatever still runs ends with the session. */
+    if (!connection_send(connection))
+        return NEXT_END;
+    switch (want) {
+    case SESSION_NEED_INPUT: {
+        if (sq_buf_length(&connection->out) > 0 && !connection->is_writable)
+            return NEXT_WAIT;
+        sq_buf_shrink(&connection->in, CONNECTION_KEEP_BYTES);
+        unsigned cancel_mark = 0;
+        /* Whether a statement lies in the socket, the socket itself must say: its edge may not have come yet. */
+        if (session_cancel_mark(connection->session, &cancel_mark))
+            connection->is_readable = true;
+        if (connection_read(connection))
+            return NEXT_AGAIN;
+        session_cancel_settle(connection->session, cancel_mark);
+        return connection->is_eof ? NEXT_END : NEXT_WAIT;
+    }
+    case SESSION_OUTPUT_FULL:
+        return connection->is_writable ? NEXT_AGAIN : NEXT_WAIT;
+    case SESSION_YIELDED:
+        return NEXT_LATER;
+    case SESSION_STARTED:
+        return NEXT_AGAIN;
+    case SESSION_WAITING:
+    case SESSION_CLOSE:
+        break;
+    }
+    return NEXT_WAIT;
+}
+
+/* One round. NEXT_ELSEWHERE: the connection is not this thread's any more. */
+static enum connection_next connection_turn(struct connection *connection)
+{
+    struct net_loop *loop = connection->loop;
+    net_job_enter(loop, &connection->job);
+    enum session_want want = session_run(connection->session, &connection->in, &connection->out);
+    if (SQ_UNLIKELY(!net_job_leave(loop, &connection->job))) {
+        connection->returned_want = want;
+        net_loop_post(loop, &connection->return_task);
+        return NEXT_ELSEWHERE;
+    }
+    return connection_serve(connection, want);
+}
+
+/* Goes on until there is a reason not to. */
+static void connection_go(struct connection *connection, enum connection_next next)
+{
+    for (int turn = 0; next == NEXT_AGAIN && turn < CONNECTION_TURNS_MAX; turn++)
+        next = connection_turn(connection);
+    switch (next) {
+    case NEXT_ELSEWHERE:
+        return;
+    case NEXT_END:
+        connection_finish(connection);
+        return;
+    case NEXT_AGAIN:
+    case NEXT_LATER:
+        net_loop_post(connection->loop, &connection->task);
+        break;
+    case NEXT_WAIT:
+        break;
+    }
+    connection_arm(connection);
+}
+
+static void connection_run(struct connection *connection)
+{
+    net_loop_assert_owner(connection->loop);
+    sq_assert(!net_job_is_detached(&connection->job));
+    if (connection->is_closing)
+        connection_finish(connection);
+    else if (connection->is_watched || connection_settle(connection))
+        connection_go(connection, NEXT_AGAIN);
+}
+
+/* The job is back on the loop. */
+static void on_return(struct net_task *task)
+{
+    struct connection *connection = SQ_CONTAINER_OF(task, struct connection, return_task);
+    net_job_returned(&connection->job);
+    if (connection->is_closing) {
+        connection_destroy(connection);
+        return;
+    }
+    enum connection_next next = connection_serve(connection, connection->returned_want);
+    /* A wake-up that came meanwhile found nobody: look once more before waiting. */
+    connection_go(connection, next == NEXT_WAIT ? NEXT_AGAIN : next);
+}
+
+sq_status server_connection_start(struct server_pool *pool, struct net_loop *loop, int fd, struct sq_error *err)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    if (connection == NULL) {
+        close(fd);
+        return sq_fail(err, SQ_NOMEM, "out of memory for a connection");
+    }
+    connection->pool = pool;
+    connection->loop = loop;
+    connection->watch = (struct net_watch){.fd = fd, .event_cb = on_event};
+    net_timer_init(&connection->timer, on_timer);
+    net_task_init(&connection->task, on_task);
+    net_task_init(&connection->return_task, on_return);
+    connection->waker.wake_cb = on_wake;
+    sq_buf_init(&connection->in, CONNECTION_BUFFER_MAX);
+    sq_buf_init(&connection->out, CONNECTION_BUFFER_MAX);
+    char peer[NET_ADDRESS_TEXT_MAX];
+    net_address_text(fd, true, peer);
+    sq_status status = session_new(pool->host, &connection->waker, peer, err, &connection->session);
+    if (status != SQ_OK) {
+        close(fd);
+        free(connection);
+        return status;
+    }
+    atomic_fetch_add_explicit(&pool->connection_count, 1, memory_order_relaxed);
+    net_loop_post(loop, &connection->task);
+    return SQ_OK;
+}
