@@ -1,0 +1,340 @@
+"""Records what real clients send, as seeds for tests/fuzz/fuzz_connection.c.
+
+    build/venv/bin/python tests/lib/record_clients.py tests/fuzz/corpus/connection
+
+starts a server (SQLD_BIN, see server.py), puts a proxy before it, lets psql, pgbench, psycopg, psycopg2 and asyncpg talk
+through it (those that are installed), and writes one file for each scene: 16 bytes of schedule (see the fuzzer), then the
+bytes of each connection, separated as the fuzzer wants them. Answers are not kept. Files of other scenes stay.
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from server import Sqld
+
+SEPARATOR = b"\xffNEXT\xff\xff\xff"
+SCHEDULES = [bytes(16), bytes([5] * 16), bytes(range(16)), bytes([0, 3, 0xB0, 9] * 4)]
+CONNECTIONS_MAX = 3
+FILE_BYTES_MAX = 12 * 1024
+
+
+class Recorder:
+    """A proxy that keeps what clients send, connection by connection, in the order in which they came."""
+
+    def __init__(self, port):
+        self.target = port
+        self.streams = []
+        self.threads = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            server = socket.create_connection(("127.0.0.1", self.target))
+            stream = bytearray()
+            self.streams.append(stream)
+            for source, sink, kept in ((client, server, stream), (server, client, None)):
+                thread = threading.Thread(target=self._pump, args=(source, sink, kept), daemon=True)
+                self.threads.append(thread)
+                thread.start()
+
+    @staticmethod
+    def _pump(source, sink, kept):
+        try:
+            while data := source.recv(65536):
+                if kept is not None:
+                    kept += data
+                sink.sendall(data)
+        except OSError:
+            pass
+        try:
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def take(self):
+        """What has been recorded since the last call, after all connections have ended."""
+        for thread in self.threads:
+            thread.join(10)
+        streams, self.streams, self.threads = [bytes(s) for s in self.streams if s], [], []
+        return streams
+
+
+# --- Scenes: each takes the proxy's port ------------------------------------------------------------------------------
+
+
+def uri(port):
+    return f"host=127.0.0.1 port={port} user=main dbname=main"
+
+
+def psql(port, script, *options):
+    subprocess.run(
+        ["psql", "-X", "-q", "-w", *options, uri(port)],
+        input=script.encode(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+
+
+def psql_simple(port):
+    psql(
+        port,
+        "SELECT * FROM t;\nINSERT INTO t(name) VALUES ('x') RETURNING *;\nBEGIN;\nUPDATE t SET score = 2;\n"
+        "SAVEPOINT a;\nDELETE FROM t;\nROLLBACK TO a;\nCOMMIT;\nSELECT 1 \\; SELECT 2 \\; SELECT version();\n",
+    )
+
+
+def psql_errors(port):
+    psql(
+        port,
+        "SELEC 1;\nSELECT * FROM nowhere;\nINSERT INTO t(id) VALUES (1);\nINSERT INTO log VALUES (0);\n"
+        "SELECT 'open;\n';\nBEGIN;\nINSERT OR ROLLBACK INTO log VALUES (5000);\nSELECT 1;\nROLLBACK;\n"
+        "SELECT $1;\nATTACH '/etc/passwd' AS p;\nPRAGMA journal_mode = DELETE;\n",
+    )
+
+
+def psql_commands(port):
+    psql(
+        port,
+        "SET statement_timeout = '1s';\nSHOW ALL;\nSHOW connections;\nSHOW search_path;\nRESET ALL;\n"
+        "CREATE DATABASE d;\nALTER DATABASE d RENAME TO e;\nATTACH 'e' AS e;\nDETACH e;\nDROP DATABASE e;\n"
+        "PREPARE p(int) AS SELECT $1 + 1;\nEXECUTE p(41);\nDEALLOCATE p;\nDISCARD ALL;\nTRUNCATE u;\n"
+        "SET TRANSACTION READ ONLY;\nSET application_name = 'r';\nEXPLAIN QUERY PLAN SELECT * FROM t;\n"
+        "CREATE TEMP TABLE x(a);\nDROP TABLE x;\nVACUUM;\nSELECT current_user, now();\n",
+    )
+
+
+def psql_cursors(port):
+    psql(
+        port,
+        "BEGIN;\nDECLARE c CURSOR FOR SELECT * FROM t;\nFETCH 1 FROM c;\nMOVE 1 FROM c;\nFETCH ALL FROM c;\n"
+        "CLOSE c;\nDECLARE h CURSOR WITH HOLD FOR VALUES (1), (2);\nCOMMIT;\nFETCH ALL FROM h;\nCLOSE ALL;\n",
+    )
+
+
+def psql_copy(port):
+    psql(
+        port,
+        "\\copy t(id, name) FROM STDIN\n10\tten\n11\t\\N\n\\.\n\\copy t TO STDOUT (FORMAT csv, HEADER)\n"
+        "COPY u FROM STDIN (FORMAT csv);\n1,\"a, b\",,\n2,3,x,\n\\.\nCOPY (SELECT 1, 'x') TO STDOUT;\n",
+    )
+
+
+def psql_notify(port):
+    psql(
+        port,
+        "LISTEN a;\nNOTIFY a, 'hello';\nBEGIN;\nNOTIFY a;\nNOTIFY a;\nCOMMIT;\nUNLISTEN *;\n"
+        "SELECT pg_notify('a', 'x');\n",
+    )
+
+
+def pgbench(mode):
+    def scene(port):
+        subprocess.run(
+            [
+                "pgbench",
+                "-n",
+                "-M",
+                mode,
+                "-t",
+                "2",
+                "-c",
+                "2",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(port),
+                "-U",
+                "main",
+                "main",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+
+    return scene
+
+
+def psycopg_extended(port):
+    import psycopg
+
+    with psycopg.connect(uri(port), autocommit=True) as connection:
+        for _ in range(7):  # from the sixth on it prepares
+            connection.execute("SELECT id FROM t WHERE id = %s", [1]).fetchall()
+        connection.execute("INSERT INTO u VALUES (%b, %b, %b, %b)", [1, 2.5, b"\0\1", "x"])
+        connection.cursor(binary=True).execute("SELECT * FROM t").fetchall()
+        try:
+            connection.execute("SELECT * FROM nowhere WHERE a = %s", [1])
+        except psycopg.Error:
+            pass
+        with connection.transaction():
+            connection.execute("UPDATE t SET name = %s", ["z"])
+
+
+def psycopg_pipeline(port):
+    import psycopg
+
+    with psycopg.connect(uri(port), autocommit=True) as connection:
+        try:
+            with connection.pipeline():
+                connection.execute("INSERT INTO t(name) VALUES (%s)", ["p"])
+                connection.execute("SELECT count(*) FROM t")
+                connection.execute("SELEC")
+                connection.execute("SELECT 2")
+        except psycopg.Error:
+            pass
+        with connection.pipeline() as pipeline:
+            connection.execute("SELECT %s + 1", [1])
+            pipeline.sync()
+            connection.execute("DELETE FROM t WHERE id = %s", [1])
+
+
+def psycopg_cursor(port):
+    import psycopg
+
+    with psycopg.connect(uri(port)) as connection:
+        with connection.cursor("c") as cursor:
+            cursor.execute("SELECT * FROM t")
+            cursor.fetchmany(2)
+            cursor.fetchall()
+        with connection.cursor().copy("COPY t(id, name) FROM STDIN") as copy:
+            copy.write_row([20, "zwanzig"])
+            copy.write_row([21, None])
+
+
+def psycopg_cancel(port):
+    import psycopg
+
+    with psycopg.connect(uri(port), autocommit=True) as connection:
+        timer = threading.Timer(0.3, connection.cancel_safe)
+        timer.start()
+        try:
+            connection.execute("SELECT pg_sleep(5)")
+        except psycopg.Error:
+            pass
+        timer.join()
+
+
+def psycopg2_simple(port):
+    import psycopg2
+
+    connection = psycopg2.connect(uri(port))
+    cursor = connection.cursor()
+    cursor.execute("SELECT * FROM t WHERE name = %s", ["one"])
+    cursor.executemany("INSERT INTO u(a) VALUES (%s)", [[1], [2]])
+    connection.commit()
+    connection.close()
+
+
+def asyncpg_session(port):
+    import asyncpg
+
+    async def talk():
+        connection = await asyncpg.connect(host="127.0.0.1", port=port, user="main", database="main")
+        await connection.execute("SELECT 1; SELECT 2")
+        await connection.fetch("SELECT id, name, data FROM t WHERE id > $1", 0)
+        statement = await connection.prepare("INSERT INTO t(name, score) VALUES ($1, $2) RETURNING id")
+        await statement.fetchval("a", 1.5)
+        async with connection.transaction():
+            async for _ in connection.cursor("SELECT * FROM t", prefetch=1):
+                pass
+        await connection.executemany("INSERT INTO u(a, b) VALUES ($1, $2)", [("1", "2"), ("3", "4")])
+        await connection.close()
+
+    try:
+        asyncio.run(talk())
+    except Exception as error:  # what it said until then is worth keeping
+        print("asyncpg:", error)
+
+
+def two_writers(port):
+    """One waits for the other's lock, and hears its notification."""
+    import psycopg
+
+    first, second = (psycopg.connect(uri(port), autocommit=True) for _ in range(2))
+    second.execute("LISTEN a")
+    first.execute("BEGIN")
+    first.execute("INSERT INTO t(name) VALUES ('first')")
+    waiter = threading.Thread(target=second.execute, args=["INSERT INTO t(name) VALUES ('second')"])
+    waiter.start()
+    first.execute("NOTIFY a, 'x'")
+    first.execute("COMMIT")
+    waiter.join()
+    second.execute("SELECT 1")
+    first.close()
+    second.close()
+
+
+SCENES = {
+    "psql-simple": psql_simple,
+    "psql-errors": psql_errors,
+    "psql-commands": psql_commands,
+    "psql-cursors": psql_cursors,
+    "psql-copy": psql_copy,
+    "psql-notify": psql_notify,
+    "pgbench-simple": pgbench("simple"),
+    "pgbench-extended": pgbench("extended"),
+    "pgbench-prepared": pgbench("prepared"),
+    "psycopg-extended": psycopg_extended,
+    "psycopg-pipeline": psycopg_pipeline,
+    "psycopg-cursor": psycopg_cursor,
+    "psycopg-cancel": psycopg_cancel,
+    "psycopg2": psycopg2_simple,
+    "asyncpg": asyncpg_session,
+    "two-writers": two_writers,
+}
+
+SCHEMA = """
+CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, score REAL, data BLOB, flag BOOLEAN, born DATE);
+CREATE TABLE u(a, b NUMERIC, c UUID, d TIMESTAMP);
+CREATE TABLE log(n INTEGER CHECK (n > 0), CONSTRAINT small CHECK (n < 1000));
+INSERT INTO t VALUES (1, 'one', 1.5, x'00ff', 1, '2024-02-29'), (2, 'two', 0, NULL, 0, NULL);
+CREATE TABLE pgbench_accounts(aid INTEGER PRIMARY KEY, bid INT, abalance INT, filler CHAR(84));
+CREATE TABLE pgbench_branches(bid INTEGER PRIMARY KEY, bbalance INT, filler CHAR(88));
+CREATE TABLE pgbench_tellers(tid INTEGER PRIMARY KEY, bid INT, tbalance INT, filler CHAR(84));
+CREATE TABLE pgbench_history(tid INT, bid INT, aid INT, delta INT, mtime TIMESTAMP, filler CHAR(22));
+INSERT INTO pgbench_branches VALUES (1, 0, '');
+INSERT INTO pgbench_tellers VALUES (1, 1, 0, '');
+"""
+
+
+def main():
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
+    data_dir = tempfile.mkdtemp(prefix="sqld-record-")
+    server = Sqld(data_dir).start()
+    try:
+        psql(server.port, SCHEMA)
+        recorder = Recorder(server.port)
+        for number, (name, scene) in enumerate(SCENES.items()):
+            try:
+                scene(recorder.port)
+            except ImportError as error:
+                print(f"{name}: {error}, left out")
+                continue
+            streams = recorder.take()[-CONNECTIONS_MAX:]
+            seed = SCHEDULES[number % len(SCHEDULES)] + SEPARATOR.join(streams)
+            assert streams and len(seed) <= FILE_BYTES_MAX, f"{name}: {len(streams)} connections, {len(seed)} bytes"
+            (target / name).write_bytes(seed)
+            print(f"{name}: {len(streams)} connections, {len(seed)} bytes")
+    finally:
+        server.close()
+        shutil.rmtree(data_dir)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
+    main()
