@@ -1,0 +1,1 @@
+SELECT a.name, b.at FROM t a LEFT JOIN u b ON a.id = b.tid

@@ -1,0 +1,1 @@
+SELECT t.name, e.value FROM t, json_each(t.j) e

@@ -1,0 +1,1 @@
+SELECT x + 1, price * 2, name + n, d + 1 FROM t

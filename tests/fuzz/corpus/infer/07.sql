@@ -1,0 +1,1 @@
+SELECT n = 1, n < r, x IS NULL, x NOTNULL, NOT x, n AND r, x OR 1, n BETWEEN 1 AND 2, x IN (1, 2), name LIKE 'a%', x IS TRUE, EXISTS (SELECT 1 FROM w), n IN (SELECT v FROM w) FROM t

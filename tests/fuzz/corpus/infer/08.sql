@@ -1,0 +1,1 @@
+SELECT length(x), upper(x), substr(name, 2), substr(b, 2), substr(x, 2), hex(x), typeof(x), instr(x, 'a'), quote(x), trim(x), printf('%d', n), char(65), unicode(x) FROM t

@@ -1,0 +1,1 @@
+SELECT random(), randomblob(4), zeroblob(2), changes(), total_changes(), last_insert_rowid(), sqlite_version()

@@ -1,0 +1,1 @@
+SELECT likely(n), unlikely(name), likelihood(r, 0.5), name COLLATE NOCASE, (n, name) = (1, 'a') FROM t

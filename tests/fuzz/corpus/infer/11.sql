@@ -1,0 +1,1 @@
+SELECT d, x FROM t ORDER BY lower(name) LIMIT 3 OFFSET 1

@@ -1,0 +1,1 @@
+SELECT name, sum(n), max(d), count(*) FROM t GROUP BY name ORDER BY 2 DESC

@@ -1,0 +1,1 @@
+SELECT x.name, y.n, y.c FROM t x LEFT JOIN (SELECT n, count(*) AS c FROM t GROUP BY n) y ON x.n = y.n

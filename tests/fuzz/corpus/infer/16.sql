@@ -1,0 +1,1 @@
+WITH c AS MATERIALIZED (SELECT d, sum(n) AS s FROM t GROUP BY d) SELECT * FROM c JOIN c AS c2 ON c.s = c2.s

@@ -1,0 +1,1 @@
+WITH RECURSIVE c(i, s) AS (SELECT id, name FROM t UNION SELECT i + 1, s || 'x' FROM c WHERE i < 9 ORDER BY 2) SELECT i, s FROM c

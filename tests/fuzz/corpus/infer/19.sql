@@ -1,0 +1,1 @@
+WITH RECURSIVE c(i, s) AS (SELECT 1, 'a' UNION ALL SELECT i + 1, i FROM c WHERE i < 9) SELECT i, s FROM c

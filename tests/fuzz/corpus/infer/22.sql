@@ -1,0 +1,1 @@
+INSERT INTO t(name, n, r, d, flag, price, b) VALUES(?, ?, ?, ?, ?, ?, ?)

@@ -1,0 +1,1 @@
+INSERT INTO t(name, n) VALUES(?1, ?2) RETURNING id, name, n + 1, ?2

@@ -1,0 +1,1 @@
+INSERT INTO t(name) SELECT k FROM w WHERE z > ? RETURNING *

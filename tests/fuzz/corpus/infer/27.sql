@@ -1,0 +1,1 @@
+INSERT INTO t(n, d) SELECT ?, ? FROM w WHERE k = ?

@@ -1,0 +1,1 @@
+INSERT INTO t(id, name) VALUES(?, ?) ON CONFLICT(id) DO UPDATE SET name = excluded.name, n = n + ? WHERE r > ?

@@ -1,0 +1,1 @@
+INSERT INTO g(a, e) VALUES(?, ?) RETURNING a, s, e

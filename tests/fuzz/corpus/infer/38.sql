@@ -1,0 +1,1 @@
+UPDATE t SET n = n + ?, r = r * ?, price = price + ? WHERE name = ?

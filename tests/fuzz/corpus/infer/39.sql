@@ -1,0 +1,1 @@
+UPDATE t SET name = coalesce(?, name), d = ? WHERE id = ? RETURNING *

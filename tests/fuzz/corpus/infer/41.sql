@@ -1,0 +1,1 @@
+UPDATE w SET z = ?, note = ? WHERE v = ? AND k = ?

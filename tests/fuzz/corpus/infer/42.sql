@@ -1,0 +1,1 @@
+UPDATE t SET name = w.k, d = ? FROM w WHERE w.v = t.n AND w.z < ?

@@ -1,0 +1,1 @@
+SELECT 1 FROM t WHERE ?1 IS NULL OR d = ?1

@@ -1,0 +1,1 @@
+SELECT 1 FROM t WHERE n + ? > 3 AND r - ? > 0.5 AND ? + ? > 1

@@ -1,0 +1,1 @@
+SELECT name FROM vv WHERE n1 = ? AND flag = ?

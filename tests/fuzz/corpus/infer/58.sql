@@ -1,0 +1,1 @@
+INSERT INTO temp.tt VALUES(?, ?) RETURNING *

@@ -1,0 +1,1 @@
+SELECT "a b", "c""d", "select" FROM "ta ble""s" WHERE "a b" = ?
