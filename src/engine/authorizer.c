@@ -104,14 +104,17 @@ static int compare_pragma(const void *name, const void *rule)
     return sqlite3_stricmp(name, ((const struct pragma_rule *)rule)->name);
 }
 
-static int authorize_pragma(const char *name, const char *value)
+static int pragma_rights(const char *name)
 {
     const struct pragma_rule *rule = bsearch(name, pragma_rules, sizeof(pragma_rules) / sizeof(pragma_rules[0]),
                                              sizeof(pragma_rules[0]), compare_pragma);
-    if (rule == NULL)
-        return SQLITE_DENY;
+    return rule != NULL ? rule->rights : 0;
+}
+
+static int authorize_pragma(const char *name, const char *value)
+{
     int needed = value == NULL ? PRAGMA_READ : PRAGMA_SET | PRAGMA_ARGUMENT;
-    return (rule->rights & needed) != 0 ? SQLITE_OK : SQLITE_DENY;
+    return (pragma_rights(name) & needed) != 0 ? SQLITE_OK : SQLITE_DENY;
 }
 
 static int authorize_module(const char *module)
@@ -123,14 +126,54 @@ static int authorize_module(const char *module)
     return SQLITE_DENY;
 }
 
+/* What the statement will leave behind: bits of enum engine_effect. */
+static unsigned effects_of(int action, const char *first, const char *second, const char *schema)
+{
+    bool is_temp = schema != NULL && sqlite3_stricmp(schema, "temp") == 0;
+    switch (action) {
+    case SQLITE_CREATE_TABLE:
+    case SQLITE_CREATE_INDEX:
+    case SQLITE_CREATE_VIEW:
+    case SQLITE_CREATE_TRIGGER:
+    case SQLITE_CREATE_VTABLE:
+    case SQLITE_DROP_TABLE:
+    case SQLITE_DROP_INDEX:
+    case SQLITE_DROP_VIEW:
+    case SQLITE_DROP_TRIGGER:
+    case SQLITE_DROP_VTABLE:
+        return is_temp ? ENGINE_EFFECT_CONNECTION : ENGINE_EFFECT_SCHEMA;
+    case SQLITE_ALTER_TABLE: /* the database's name comes first */
+        return first != NULL && sqlite3_stricmp(first, "temp") == 0 ? ENGINE_EFFECT_CONNECTION : ENGINE_EFFECT_SCHEMA;
+    case SQLITE_CREATE_TEMP_TABLE:
+    case SQLITE_CREATE_TEMP_INDEX:
+    case SQLITE_CREATE_TEMP_VIEW:
+    case SQLITE_CREATE_TEMP_TRIGGER:
+    case SQLITE_DROP_TEMP_TABLE:
+    case SQLITE_DROP_TEMP_INDEX:
+    case SQLITE_DROP_TEMP_VIEW:
+    case SQLITE_DROP_TEMP_TRIGGER:
+    case SQLITE_ATTACH:
+    case SQLITE_DETACH:
+        return ENGINE_EFFECT_CONNECTION;
+    case SQLITE_PRAGMA:
+        return second != NULL && (pragma_rights(first) & PRAGMA_SET) != 0 ? ENGINE_EFFECT_CONNECTION : 0;
+    case SQLITE_INSERT:
+    case SQLITE_UPDATE:
+    case SQLITE_DELETE:
+        return ENGINE_EFFECT_ROWS;
+    default:
+        return 0;
+    }
+}
+
 int engine_authorize(void *context, int action, const char *first, const char *second, const char *schema,
                      const char *trigger_or_view)
 {
-    (void)schema;
     (void)trigger_or_view;
-    const struct engine_connection *connection = context;
+    struct engine_connection *connection = context;
     if (connection->is_inferring)
         return SQLITE_OK;
+    connection->state.effects |= effects_of(action, first, second, schema);
     switch (action) {
     case SQLITE_ATTACH:
         if (connection->is_attach_allowed)

@@ -79,7 +79,6 @@ static int on_busy(void *context, int try_count)
 /* What sqlite3_create_function_v2() keeps for each function. */
 struct bound_function {
     const struct engine_function *function;
-    void *context;
     struct engine_connection *connection;
 };
 
@@ -146,7 +145,8 @@ static void call_function(sqlite3_context *context, int arg_count, sqlite3_value
         values[i] = value_of(args[i]);
     struct sq_value result = {.kind = SQ_VALUE_NULL};
     struct sq_error *err = &bound->connection->function_error;
-    sq_status status = bound->function->call_cb(bound->context, values, (size_t)arg_count, &result, err);
+    sq_status status =
+        bound->function->call_cb(bound->connection->function_context, values, (size_t)arg_count, &result, err);
     bound->connection->has_function_error = status != SQ_OK;
     if (status == SQ_NOMEM)
         sqlite3_result_error_nomem(context);
@@ -165,7 +165,7 @@ static sq_status add_functions(struct engine_connection *connection, const struc
         struct bound_function *bound = malloc(sizeof(*bound));
         if (bound == NULL)
             return sq_fail(err, SQ_NOMEM, "out of memory for an SQL function");
-        *bound = (struct bound_function){&options->functions[i], options->function_context, connection};
+        *bound = (struct bound_function){&options->functions[i], connection};
         /* SQLite frees `bound` with the destructor, also when this call fails. */
         int result = sqlite3_create_function_v2(connection->db, bound->function->name, bound->function->arg_count,
                                                 SQLITE_UTF8 | SQLITE_INNOCUOUS, bound, call_function, NULL, NULL, free);
@@ -240,7 +240,9 @@ sq_status engine_connection_open(struct engine_database *database, const struct 
     SQ_CLEANUP(engine_connection_freep) struct engine_connection *connection = calloc(1, sizeof(*connection));
     if (connection == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a database connection");
-    connection->stop = options->stop;
+    engine_connection_adopt(connection, options);
+    connection->state.database = database;
+    connection->has_foreign_keys = options->has_foreign_keys;
     connection->functions = options->functions;
     connection->function_count = options->function_count;
     int result = sqlite3_open_v2(engine_database_path(database), &connection->db,
@@ -265,6 +267,7 @@ void engine_connection_free(struct engine_connection *connection)
         return;
     sq_assert(connection->statement_count == 0);
     infer_cache_free(connection->infer_cache);
+    engine_connection_state_done(connection);
     int result = sqlite3_close(connection->db);
     /* SQLITE_BUSY would mean a statement of ours is still open: a leak that keeps locks. */
     sq_assert(result == SQLITE_OK);
@@ -299,7 +302,11 @@ int64_t engine_connection_changes(const struct engine_connection *connection)
 
 sq_status engine_connection_exec(struct engine_connection *connection, const char *sql, struct sq_error *err)
 {
-    int result = sqlite3_exec(connection->db, sql, NULL, NULL, NULL);
+    int result;
+    connection->state.effects = 0;
+    if (!engine_connection_exec_control(connection, sql, &result))
+        result = sqlite3_exec(connection->db, sql, NULL, NULL, NULL);
+    engine_connection_after(connection, connection->state.effects);
     return result == SQLITE_OK ? SQ_OK : engine_fail(err, connection->db, result, NULL);
 }
 
@@ -337,10 +344,13 @@ sq_status engine_connection_detach(struct engine_connection *connection, const c
     sqlite3_free(sql);
     SQ_TRY(status);
     infer_cache_clear(connection->infer_cache);
+    connection->state.generation++;
     for (size_t i = 0; i < connection->attached_count; i++) {
         struct engine_attached *attached = &connection->attached[i];
         if (sqlite3_stricmp(attached->alias, alias) != 0)
             continue;
+        /* What the sum in engine_connection_generation() loses must not bring a former value back. */
+        connection->state.generation += engine_database_generation(attached->database);
         engine_database_unref(attached->database);
         free(attached->alias);
         *attached = connection->attached[--connection->attached_count];

@@ -70,6 +70,38 @@ enum engine_txn engine_connection_txn(const struct engine_connection *connection
 /* Whether a transaction is open (BEGIN or SAVEPOINT), even one that has locked nothing yet. */
 bool engine_connection_is_in_transaction(const struct engine_connection *connection);
 
+/* A number that grows whenever names, columns or types may mean something else than before: the schema was changed by this
+ * connection, by another one of this server, or by somebody else and SQLite has noticed; a temporary table, a pragma or an
+ * attached database came or went. What was learnt about a statement holds while it stays the same. A change that another
+ * process has made shows when a statement is run: engine_statement_has_changed(). */
+uint64_t engine_connection_generation(const struct engine_connection *connection);
+
+/* --- Handing a connection on (connection_state.c) ---
+ *
+ * A session that has left nothing in its connection may give it up, and take another one later. What SQL can still ask
+ * about is carried over. */
+
+/* last_insert_rowid(), changes(), total_changes(). */
+struct engine_carried {
+    int64_t last_insert_rowid;
+    int64_t changes;
+    int64_t total_changes;
+};
+/* Whether nothing would be lost with the connection but what engine_connection_carry() gives: no transaction, temporary
+ * table, attached database or pragma. Statements may still be compiled, if none is in the middle. */
+bool engine_connection_is_stateless(const struct engine_connection *connection);
+/* Whether nobody could tell it from a new one: stateless, all statements freed, nothing to be carried. */
+bool engine_connection_is_as_new(const struct engine_connection *connection);
+struct engine_carried engine_connection_carry(const struct engine_connection *connection);
+/* Makes a connection that is as new answer with what another one has left. */
+SQ_MUST_USE sq_status engine_connection_take_over(struct engine_connection *connection,
+                                                  const struct engine_carried *carried, struct sq_error *err);
+/* Whether a connection that is as new can serve `database` under these options. */
+bool engine_connection_fits(const struct engine_connection *connection, const struct engine_database *database,
+                            const struct engine_connection_options *options);
+/* Gives it to another session: its brake and the context of its functions. The options must fit. */
+void engine_connection_adopt(struct engine_connection *connection, const struct engine_connection_options *options);
+
 /* Rows changed by the last INSERT, UPDATE or DELETE that completed. */
 int64_t engine_connection_changes(const struct engine_connection *connection);
 

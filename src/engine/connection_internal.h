@@ -15,8 +15,34 @@ struct engine_attached {
     char *alias;
 };
 
+/* What a statement does besides its result; bits, raised by the authorizer while it is compiled. */
+enum engine_effect {
+    ENGINE_EFFECT_SCHEMA = 1,     /* changes the schema of a database that others see */
+    ENGINE_EFFECT_CONNECTION = 2, /* leaves something in the connection: temporary tables, pragmas, attachments */
+    ENGINE_EFFECT_ROWS = 4,       /* inserts, updates or deletes, perhaps in the schema's own tables */
+};
+
+/* Statements of transaction control, kept compiled. */
+enum engine_control { ENGINE_CONTROL_BEGIN, ENGINE_CONTROL_COMMIT, ENGINE_CONTROL_ROLLBACK, ENGINE_CONTROL_COUNT };
+
+/* What connection_state.c knows of a connection. */
+struct engine_connection_state {
+    struct engine_database *database; /* whoever opened the connection keeps the reference */
+    unsigned effects;                 /* enum engine_effect, of the statement that is being compiled */
+    bool is_stateful;                 /* the session has left something that only closing takes away */
+    bool is_damaged;                  /* a step has failed in a way that may outlast its statement */
+    bool has_pending_schema;          /* the open transaction has changed the schema */
+    bool has_changed_rows;            /* an INSERT, UPDATE or DELETE has run here: changes() is SQLite's own */
+    uint64_t generation;              /* this connection's part of engine_connection_generation() */
+    struct engine_carried carried;    /* from the connection that the session had before */
+    sqlite3_stmt *controls[ENGINE_CONTROL_COUNT]; /* NULL until used */
+};
+
 struct engine_connection {
     sqlite3 *db;
+    struct engine_connection_state state;
+    bool has_foreign_keys; /* at open */
+    void *function_context;
     struct engine_stop *stop;
     bool is_attach_allowed; /* true only inside engine_connection_attach() */
     bool is_inferring;      /* true only inside infer_statement_types(), which runs nothing */
@@ -30,6 +56,22 @@ struct engine_connection {
     struct sq_error function_error; /* of the SQL function that failed the running statement */
     size_t statement_count;         /* open statements, asserted 0 at the end */
 };
+
+/* Runs `sql` if it is one of the statements of transaction control, which stay compiled: *ret_result is SQLite's. */
+bool engine_connection_exec_control(struct engine_connection *connection, const char *sql, int *ret_result);
+/* Before the connection is closed. */
+void engine_connection_state_done(struct engine_connection *connection);
+
+/* A statement with these effects has been compiled, or has run. */
+void engine_connection_note_effects(struct engine_connection *connection, unsigned effects);
+/* After each statement that has run; also sees the ends of transactions that have changed the schema. */
+static inline void engine_connection_after(struct engine_connection *connection, unsigned effects)
+{
+    if (SQ_UNLIKELY(effects != 0 || connection->state.has_pending_schema))
+        engine_connection_note_effects(connection, effects);
+}
+/* A statement has failed with this result code. */
+void engine_connection_note_damage(struct engine_connection *connection, int result);
 
 /* sqlite.org/c3ref/set_authorizer.html; the policy is in authorizer.c. */
 int engine_authorize(void *context, int action, const char *first, const char *second, const char *schema,

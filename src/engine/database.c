@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,9 @@ struct engine_registry {
 
 struct engine_database {
     struct engine_registry *registry;
+    /* Relaxed: the schema itself comes through SQLite's own locks; a session sees the number no later than the commit's
+     * answer, and what is missed by a moment is caught when the statement runs. */
+    _Atomic uint64_t generation;
     size_t ref_count; /* guarded by the registry's mutex */
     char name[ENGINE_DATABASE_NAME_MAX + 1];
     char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
@@ -274,6 +278,16 @@ void engine_database_unref(struct engine_database *database)
     pthread_mutex_unlock(&registry->mutex);
     if (is_last)
         free(database);
+}
+
+uint64_t engine_database_generation(const struct engine_database *database)
+{
+    return atomic_load_explicit(&database->generation, memory_order_relaxed);
+}
+
+void engine_database_note_schema(struct engine_database *database)
+{
+    atomic_fetch_add_explicit(&database->generation, 1, memory_order_relaxed);
 }
 
 const char *engine_database_name(const struct engine_database *database)

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/status.h"
@@ -40,6 +41,10 @@ SQ_MUST_USE sq_status engine_database_open(struct engine_registry *registry, con
                                            struct engine_database **ret_database);
 void engine_database_ref(struct engine_database *database);
 void engine_database_unref(struct engine_database *database);
+
+/* How often this server has changed the database's schema since the database was opened. */
+uint64_t engine_database_generation(const struct engine_database *database);
+void engine_database_note_schema(struct engine_database *database);
 
 const char *engine_database_name(const struct engine_database *database);
 const char *engine_database_path(const struct engine_database *database);

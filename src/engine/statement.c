@@ -27,7 +27,13 @@ struct engine_statement {
     bool is_numbered;       /* uses $1, $2, … */
     bool is_failed;         /* the last step failed: reset will only repeat its error */
     bool is_started;        /* stepped since the last reset */
-    uint32_t positions[];   /* of variable i + 1 */
+    bool is_change_allowed; /* invariant 1 is lifted */
+    bool has_changed;       /* by the first step of this run */
+    bool is_readonly;
+    bool changes_rows;    /* INSERT, UPDATE, DELETE */
+    unsigned effects;     /* enum engine_effect, without ENGINE_EFFECT_ROWS */
+    int compile_count;    /* how often SQLite had compiled it anew when it was last looked at */
+    uint32_t positions[]; /* of variable i + 1 */
 };
 
 /* The number of a `$N` placeholder; 0 if `name` is not one. Numbers above the limit give the limit + 1. */
@@ -83,6 +89,7 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
         return sq_fail(err, SQ_LIMIT, "the statement is too long (%zu bytes)", length);
     sqlite3_stmt *stmt = NULL;
     const char *tail = sql;
+    connection->state.effects = 0;
     /* The length includes the NUL: SQLite then works on our text instead of a copy. */
     int result = sqlite3_prepare_v3(connection->db, sql, (int)length + 1, SQLITE_PREPARE_PERSISTENT, &stmt, &tail);
     if (result != SQLITE_OK)
@@ -102,6 +109,12 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     connection->statement_count++;
     statement->connection = connection;
     statement->stmt = stmt;
+    statement->is_readonly = sqlite3_stmt_readonly(stmt) != 0;
+    statement->effects = connection->state.effects & ~(unsigned)ENGINE_EFFECT_ROWS;
+    statement->changes_rows = connection->state.effects == ENGINE_EFFECT_ROWS;
+    /* Some pragmas work while they are compiled (sqlite.org/pragma.html). */
+    if (SQ_UNLIKELY((statement->effects & ENGINE_EFFECT_CONNECTION) != 0))
+        engine_connection_note_effects(connection, ENGINE_EFFECT_CONNECTION);
     statement->column_count = (size_t)sqlite3_column_count(stmt);
     statement->variable_count = variable_count;
     SQ_TRY(map_positions(statement, err));
@@ -131,7 +144,7 @@ sq_status engine_statement_fail_changed(struct sq_error *err)
 
 bool engine_statement_is_readonly(const struct engine_statement *statement)
 {
-    return sqlite3_stmt_readonly(statement->stmt) != 0;
+    return statement->is_readonly;
 }
 
 bool engine_statement_is_explain(const struct engine_statement *statement)
@@ -234,14 +247,47 @@ sq_status engine_statement_bind(struct engine_statement *statement, const struct
     return SQ_OK;
 }
 
+size_t engine_statement_bytes(const struct engine_statement *statement)
+{
+    int bytes = sqlite3_stmt_status(statement->stmt, SQLITE_STMTSTATUS_MEMUSED, 0);
+    return sizeof(*statement) + statement->variable_count * sizeof(uint32_t) + (bytes > 0 ? (size_t)bytes : 0);
+}
+
+void engine_statement_allow_change(struct engine_statement *statement, bool is_allowed)
+{
+    statement->is_change_allowed = is_allowed;
+}
+
+bool engine_statement_has_changed(const struct engine_statement *statement)
+{
+    return statement->has_changed;
+}
+
+/* Looks, after the first step, whether it was the statement that was prepared. */
+static void note_first_step(struct engine_statement *statement)
+{
+    int compile_count = sqlite3_stmt_status(statement->stmt, SQLITE_STMTSTATUS_REPREPARE, 0);
+    statement->has_changed = compile_count != statement->compile_count;
+    if (SQ_LIKELY(!statement->has_changed))
+        return;
+    statement->compile_count = compile_count;
+    /* What was learnt about other statements may be as old. */
+    statement->connection->state.generation++;
+    if (statement->is_change_allowed)
+        statement->column_count = (size_t)sqlite3_column_count(statement->stmt);
+}
+
 enum engine_step engine_statement_step(struct engine_statement *statement, struct sq_error *err)
 {
     struct engine_connection *connection = statement->connection;
+    bool is_first = !statement->is_started;
     statement->is_started = true;
     connection->is_stepping = true;
     connection->has_function_error = false;
     int result = sqlite3_step(statement->stmt);
     connection->is_stepping = false;
+    if (is_first)
+        note_first_step(statement);
     if (result == SQLITE_ROW) {
         if (SQ_LIKELY(sqlite3_data_count(statement->stmt) == (int)statement->column_count))
             return ENGINE_STEP_ROW;
@@ -250,9 +296,13 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
         sq_assert(changed != SQ_OK);
         return ENGINE_STEP_FAILED;
     }
+    engine_connection_after(connection, statement->effects);
+    if (statement->changes_rows)
+        connection->state.has_changed_rows = true;
     if (result == SQLITE_DONE)
         return ENGINE_STEP_DONE;
 
+    engine_connection_note_damage(connection, result);
     statement->is_failed = true;
     if (connection->has_function_error && (result & 0xff) == SQLITE_ERROR) {
         *err = connection->function_error;

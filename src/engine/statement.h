@@ -45,6 +45,16 @@ size_t engine_statement_parameter_count(const struct engine_statement *statement
 SQ_MUST_USE sq_status engine_statement_infer_types(struct engine_statement *statement, struct sq_error *err,
                                                    enum sq_type *ret_columns, enum sq_type *ret_parameters);
 
+/* Bytes of memory that the compiled statement takes, roughly. */
+size_t engine_statement_bytes(const struct engine_statement *statement);
+
+/* Whether rows of another width than column_count are welcome, because nobody has been told of the columns yet. Else they
+ * are an error; it is no by default. */
+void engine_statement_allow_change(struct engine_statement *statement, bool is_allowed);
+/* After a run's first step: whether SQLite has compiled the statement anew for it, because the schema has changed. Its
+ * columns, their names and types may then be others. */
+bool engine_statement_has_changed(const struct engine_statement *statement);
+
 /* Gives the parameters, by position; `count` must be the parameter count. Bytes are borrowed until reset. */
 SQ_MUST_USE sq_status engine_statement_bind(struct engine_statement *statement, const struct sq_value *values,
                                             size_t count, struct sq_error *err);

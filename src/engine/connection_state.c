@@ -1,0 +1,177 @@
+/* engine/connection_state.c: what a session leaves in its connection, and what it takes along to another one.
+ *
+ * Statements are known by their *effects*, which the authorizer raises while they are compiled. From them follow
+ *
+ *   the generation    a number that grows with everything that can change a name's meaning. Changes of a database's schema
+ *                     count in the database, for all its connections, when they are committed, and in the connection that
+ *                     makes them with every statement until then; everything else counts in the connection alone.
+ *   statefulness      a connection in which something was left that SQL can see (a temporary table, a pragma, an attached
+ *                     database) stays with its session. It is not looked at again when the table is dropped.
+ *
+ * Three numbers are no reason to keep a connection, but must not be lost: last_insert_rowid(), changes() and
+ * total_changes(). The first can be set (sqlite.org/c3ref/set_last_insert_rowid.html). For the others a connection that
+ * takes over gets functions of its own, which know what went before; such a connection is never as new again. */
+#include <string.h>
+
+#include "engine/connection_internal.h"
+#include "engine/database.h"
+#include "engine/error.h"
+
+uint64_t engine_connection_generation(const struct engine_connection *connection)
+{
+    uint64_t generation = connection->state.generation + engine_database_generation(connection->state.database);
+    for (size_t i = 0; i < connection->attached_count; i++)
+        generation += engine_database_generation(connection->attached[i].database);
+    return generation;
+}
+
+/* Which database it was the statement does not say: all that it could have been. */
+static void note_schema(struct engine_connection *connection)
+{
+    engine_database_note_schema(connection->state.database);
+    for (size_t i = 0; i < connection->attached_count; i++)
+        engine_database_note_schema(connection->attached[i].database);
+}
+
+void engine_connection_note_effects(struct engine_connection *connection, unsigned effects)
+{
+    struct engine_connection_state *state = &connection->state;
+    state->generation++;
+    if ((effects & ENGINE_EFFECT_CONNECTION) != 0)
+        state->is_stateful = true;
+    if ((effects & ENGINE_EFFECT_SCHEMA) != 0)
+        state->has_pending_schema = true;
+    if (state->has_pending_schema && sqlite3_get_autocommit(connection->db)) {
+        state->has_pending_schema = false;
+        note_schema(connection);
+    }
+}
+
+void engine_connection_note_damage(struct engine_connection *connection, int result)
+{
+    switch (result & 0xff) {
+    case SQLITE_NOMEM:
+    case SQLITE_IOERR:
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_FULL:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PROTOCOL:
+    case SQLITE_INTERNAL:
+    case SQLITE_MISUSE:
+        connection->state.is_damaged = true;
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- Transaction control ------------------------------------------------------------------------------------------- */
+
+bool engine_connection_exec_control(struct engine_connection *connection, const char *sql, int *ret_result)
+{
+    static const char *const controls[ENGINE_CONTROL_COUNT] = {
+        [ENGINE_CONTROL_BEGIN] = "BEGIN",
+        [ENGINE_CONTROL_COMMIT] = "COMMIT",
+        [ENGINE_CONTROL_ROLLBACK] = "ROLLBACK",
+    };
+    size_t control = 0;
+    while (control < ENGINE_CONTROL_COUNT && strcmp(controls[control], sql) != 0)
+        control++;
+    if (control == ENGINE_CONTROL_COUNT)
+        return false;
+    sqlite3_stmt **stmt = &connection->state.controls[control];
+    if (*stmt == NULL) {
+        *ret_result = sqlite3_prepare_v3(connection->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL);
+        if (*ret_result != SQLITE_OK)
+            return true;
+    }
+    int stepped = sqlite3_step(*stmt);
+    int reset = sqlite3_reset(*stmt); /* repeats an error of the step, and leaves its message */
+    *ret_result = stepped == SQLITE_DONE ? reset : stepped;
+    return true;
+}
+
+void engine_connection_state_done(struct engine_connection *connection)
+{
+    for (size_t i = 0; i < ENGINE_CONTROL_COUNT; i++)
+        sqlite3_finalize(connection->state.controls[i]);
+}
+
+/* --- Handing a connection on ---------------------------------------------------------------------------------------- */
+
+bool engine_connection_is_stateless(const struct engine_connection *connection)
+{
+    const struct engine_connection_state *state = &connection->state;
+    return !state->is_stateful && !state->has_pending_schema && connection->attached_count == 0 &&
+           sqlite3_get_autocommit(connection->db) && sqlite3_txn_state(connection->db, NULL) == SQLITE_TXN_NONE;
+}
+
+struct engine_carried engine_connection_carry(const struct engine_connection *connection)
+{
+    const struct engine_connection_state *state = &connection->state;
+    return (struct engine_carried){
+        .last_insert_rowid = sqlite3_last_insert_rowid(connection->db),
+        .changes = state->has_changed_rows ? sqlite3_changes64(connection->db) : state->carried.changes,
+        .total_changes = state->carried.total_changes + sqlite3_total_changes64(connection->db),
+    };
+}
+
+bool engine_connection_is_as_new(const struct engine_connection *connection)
+{
+    struct engine_carried carried = engine_connection_carry(connection);
+    return connection->statement_count == 0 && !connection->state.is_damaged &&
+           engine_connection_is_stateless(connection) && carried.last_insert_rowid == 0 && carried.changes == 0 &&
+           carried.total_changes == 0;
+}
+
+static void sql_changes(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    (void)values;
+    struct engine_connection *connection = sqlite3_user_data(context);
+    /* Within the first write SQLite's own number is the right one as soon as a trigger has changed something. */
+    bool is_own = connection->state.has_changed_rows || sqlite3_total_changes64(connection->db) > 0;
+    sqlite3_result_int64(context, is_own ? sqlite3_changes64(connection->db) : connection->state.carried.changes);
+}
+
+static void sql_total_changes(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    (void)values;
+    struct engine_connection *connection = sqlite3_user_data(context);
+    sqlite3_result_int64(context, connection->state.carried.total_changes + sqlite3_total_changes64(connection->db));
+}
+
+sq_status engine_connection_take_over(struct engine_connection *connection, const struct engine_carried *carried,
+                                      struct sq_error *err)
+{
+    sq_assert(engine_connection_is_as_new(connection));
+    sqlite3_set_last_insert_rowid(connection->db, carried->last_insert_rowid);
+    if (carried->changes == 0 && carried->total_changes == 0)
+        return SQ_OK;
+    const int flags = SQLITE_UTF8 | SQLITE_INNOCUOUS;
+    int result =
+        sqlite3_create_function_v2(connection->db, "changes", 0, flags, connection, sql_changes, NULL, NULL, NULL);
+    if (result == SQLITE_OK)
+        result = sqlite3_create_function_v2(connection->db, "total_changes", 0, flags, connection, sql_total_changes,
+                                            NULL, NULL, NULL);
+    if (result != SQLITE_OK)
+        return engine_fail(err, connection->db, result, NULL);
+    connection->state.carried = *carried;
+    return SQ_OK;
+}
+
+bool engine_connection_fits(const struct engine_connection *connection, const struct engine_database *database,
+                            const struct engine_connection_options *options)
+{
+    return connection->state.database == database && connection->has_foreign_keys == options->has_foreign_keys &&
+           connection->functions == options->functions && connection->function_count == options->function_count;
+}
+
+void engine_connection_adopt(struct engine_connection *connection, const struct engine_connection_options *options)
+{
+    sq_assert(options->stop != NULL);
+    connection->stop = options->stop;
+    connection->function_context = options->function_context;
+}
