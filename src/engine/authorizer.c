@@ -180,6 +180,8 @@ int engine_authorize(void *context, int action, const char *first, const char *s
             return SQLITE_OK;
         return first != NULL && (first[0] == '\0' || strcmp(first, ":memory:") == 0) ? SQLITE_OK : SQLITE_DENY;
     case SQLITE_PRAGMA:
+        if (connection->is_attach_allowed)
+            return SQLITE_OK;
         return authorize_pragma(first, second);
     case SQLITE_FUNCTION:
         for (size_t i = 0; i < sizeof(forbidden_functions) / sizeof(forbidden_functions[0]); i++) {

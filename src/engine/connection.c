@@ -1,7 +1,9 @@
 /* engine/connection.c: opening a SQLite connection for a session, and the brake.
  *
  * Settings at open, and why:
- *   WAL, synchronous=FULL       a commit is durable when SQLite says so (sqlite.org/pragma.html#pragma_synchronous)
+ *   WAL, synchronous=NORMAL     a commit is durable when durability.h says so, which syncs once for many
+ *                               (sqlite.org/pragma.html#pragma_synchronous)
+ *   no checkpoints of its own   they are the checkpointer's; a WAL that has grown large is cut back when it begins anew
  *   no waiting while stepping   waiting for a lock is the scheduler's business; SQLite would sleep on the loop's thread.
  *                               Opening, attaching and compiling do wait a moment: the connection that closes a
  *                               database last holds it for as long as it takes to fold the WAL in
@@ -18,13 +20,17 @@
 #include "base/clock.h"
 #include "engine/connection_internal.h"
 #include "engine/database.h"
+#include "engine/durability.h"
 #include "engine/error.h"
 #include "engine/infer.h"
+
+#define ENGINE_WAL_KEEP_BYTES "67108864" /* of the WAL's file, for reuse: syncs of a growing file cost more */
 
 enum {
     ENGINE_PROGRESS_OPS = 2000,
     ENGINE_BUSY_TRIES_MAX = 5000, /* a millisecond each */
     ENGINE_FUNCTION_ARGS_MAX = 127,
+    ENGINE_ATTACHED_CHECKPOINT_FRAMES = 1000,
     ENGINE_PARAMETERS_MAX = 65535, /* what Bind's 16-bit count can carry */
 };
 
@@ -221,7 +227,9 @@ static sq_status configure(struct engine_connection *connection, const struct en
 
     sqlite3_busy_handler(db, on_busy, connection);
     SQ_TRY(exec_expecting(connection, "PRAGMA journal_mode=WAL", "wal", err));
-    SQ_TRY(exec_expecting(connection, "PRAGMA synchronous=FULL", NULL, err));
+    SQ_TRY(exec_expecting(connection, "PRAGMA synchronous=NORMAL", NULL, err));
+    SQ_TRY(exec_expecting(connection, "PRAGMA journal_size_limit=" ENGINE_WAL_KEEP_BYTES, NULL, err));
+    sqlite3_wal_autocheckpoint(db, 0);
     const char *foreign_keys = options->has_foreign_keys ? "PRAGMA foreign_keys=ON" : "PRAGMA foreign_keys=OFF";
     SQ_TRY(exec_expecting(connection, foreign_keys, NULL, err));
 
@@ -231,32 +239,42 @@ static sq_status configure(struct engine_connection *connection, const struct en
     return SQ_OK;
 }
 
+static sq_status hint_corrupt(const struct engine_database *database, sq_status status, struct sq_error *err)
+{
+    if (status == SQ_CORRUPT)
+        sq_error_set_hint(err,
+                          "The file %s is damaged or no SQLite database: restore it from a backup, or try "
+                          "the .recover command of the sqlite3 shell on a copy.",
+                          engine_database_path(database));
+    return status;
+}
+
+static sq_status start_database(struct engine_database *database, struct sq_error *err)
+{
+    return hint_corrupt(database, engine_database_start(database, err), err);
+}
+
 SQ_DEFINE_FREEP(struct engine_connection, engine_connection_free)
 
 sq_status engine_connection_open(struct engine_database *database, const struct engine_connection_options *options,
                                  struct sq_error *err, struct engine_connection **ret_connection)
 {
     sq_assert(options->stop != NULL);
+    SQ_TRY(start_database(database, err));
     SQ_CLEANUP(engine_connection_freep) struct engine_connection *connection = calloc(1, sizeof(*connection));
     if (connection == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a database connection");
     engine_connection_adopt(connection, options);
     connection->state.database = database;
     connection->has_foreign_keys = options->has_foreign_keys;
+    connection->durability = engine_database_durability(database);
     connection->functions = options->functions;
     connection->function_count = options->function_count;
     int result = sqlite3_open_v2(engine_database_path(database), &connection->db,
                                  SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     sq_status status =
         result == SQLITE_OK ? configure(connection, options, err) : engine_fail(err, connection->db, result, NULL);
-    if (status != SQ_OK) {
-        if (status == SQ_CORRUPT)
-            sq_error_set_hint(err,
-                              "The file %s is damaged or no SQLite database: restore it from a backup, or try "
-                              "the .recover command of the sqlite3 shell on a copy.",
-                              engine_database_path(database));
-        return status;
-    }
+    SQ_TRY(hint_corrupt(database, status, err));
     *ret_connection = SQ_STEAL(connection);
     return SQ_OK;
 }
@@ -307,25 +325,66 @@ sq_status engine_connection_exec(struct engine_connection *connection, const cha
     if (!engine_connection_exec_control(connection, sql, &result))
         result = sqlite3_exec(connection->db, sql, NULL, NULL, NULL);
     engine_connection_after(connection, connection->state.effects);
-    return result == SQLITE_OK ? SQ_OK : engine_fail(err, connection->db, result, NULL);
+    if (result == SQLITE_OK)
+        return SQ_OK;
+    engine_connection_note_failure(connection, result);
+    return engine_fail(err, connection->db, result, NULL);
+}
+
+void engine_connection_note_failure(struct engine_connection *connection, int result)
+{
+    if (result != SQLITE_IOERR_FSYNC && result != SQLITE_IOERR_DIR_FSYNC)
+        return;
+    /* Which of its databases, SQLite does not say. */
+    engine_durability_fail(connection->durability);
+    for (size_t i = 0; i < connection->attached_count; i++)
+        engine_durability_fail(engine_database_durability(connection->attached[i].database));
+}
+
+sq_status engine_connection_settle_attached(struct engine_connection *connection, struct sq_error *err)
+{
+    for (size_t i = 0; i < connection->attached_count; i++) {
+        struct engine_attached *attached = &connection->attached[i];
+        struct engine_durability *durability = engine_database_durability(attached->database);
+        SQ_TRY(engine_durability_check(durability, err));
+        SQ_TRY(engine_durability_sync(durability, engine_durability_published(durability), err));
+        struct engine_wal_fill fill = engine_durability_fill(durability);
+        if (fill.frame_count - fill.backfilled_count < ENGINE_ATTACHED_CHECKPOINT_FRAMES)
+            continue;
+        /* What has been committed stands, whatever becomes of the checkpoint: the next statement tries it again. */
+        engine_connection_note_failure(connection, sqlite3_wal_checkpoint_v2(connection->db, attached->alias,
+                                                                             SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+        SQ_TRY(engine_durability_check(durability, err));
+    }
+    return SQ_OK;
+}
+
+/* Attached databases are synced by SQLite itself, with each commit: a statement that writes several is rare. */
+static sq_status attach(struct engine_connection *connection, const char *path, const char *alias, struct sq_error *err)
+{
+    char *sql = sqlite3_mprintf("ATTACH %Q AS %Q; PRAGMA %Q.synchronous=FULL", path, alias, alias);
+    if (sql == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory to attach a database");
+    connection->is_attach_allowed = true;
+    sq_status status = engine_connection_exec(connection, sql, err);
+    connection->is_attach_allowed = false;
+    sqlite3_free(sql);
+    return status;
 }
 
 sq_status engine_connection_attach(struct engine_connection *connection, struct engine_database *database,
                                    const char *alias, struct sq_error *err)
 {
-    char *sql = sqlite3_mprintf("ATTACH %Q AS %Q", engine_database_path(database), alias);
     char *alias_copy = strdup(alias);
     sq_status status = SQ_OK;
-    if (sql == NULL || alias_copy == NULL)
+    if (alias_copy == NULL)
         status = sq_fail(err, SQ_NOMEM, "out of memory to attach a database");
     else if (connection->attached_count >= ENGINE_ATTACHED_MAX)
         status = sq_fail(err, SQ_LIMIT, "too many attached databases - max %d", ENGINE_ATTACHED_MAX);
-    if (status == SQ_OK) {
-        connection->is_attach_allowed = true;
-        status = engine_connection_exec(connection, sql, err);
-        connection->is_attach_allowed = false;
-    }
-    sqlite3_free(sql);
+    if (status == SQ_OK)
+        status = start_database(database, err);
+    if (status == SQ_OK)
+        status = attach(connection, engine_database_path(database), alias, err);
     if (status != SQ_OK) {
         free(alias_copy);
         engine_database_unref(database);

@@ -56,8 +56,8 @@ struct engine_connection_options {
     void *function_context;
 };
 
-/* Opens `database` (whose reference must outlive the connection) in WAL mode, synchronous=FULL, defensive, with the
- * authorizer installed. */
+/* Opens `database` (whose reference must outlive the connection) in WAL mode, synchronous=NORMAL (what it commits is
+ * durable when durability.h says so), defensive, with the authorizer installed. */
 SQ_MUST_USE sq_status engine_connection_open(struct engine_database *database,
                                              const struct engine_connection_options *options, struct sq_error *err,
                                              struct engine_connection **ret_connection);
@@ -114,5 +114,8 @@ SQ_MUST_USE sq_status engine_connection_attach(struct engine_connection *connect
                                                const char *alias, struct sq_error *err);
 SQ_MUST_USE sq_status engine_connection_detach(struct engine_connection *connection, const char *alias,
                                                struct sq_error *err);
+/* After a statement: syncs what may have been seen of attached databases, and keeps their logs short. Waits for the
+ * disk; does nothing for a connection without attached databases. */
+SQ_MUST_USE sq_status engine_connection_settle_attached(struct engine_connection *connection, struct sq_error *err);
 
 #endif

@@ -43,8 +43,9 @@ struct engine_connection {
     struct engine_connection_state state;
     bool has_foreign_keys; /* at open */
     void *function_context;
+    struct engine_durability *durability; /* of its database */
     struct engine_stop *stop;
-    bool is_attach_allowed; /* true only inside engine_connection_attach() */
+    bool is_attach_allowed; /* true only inside attach(): what it runs is the server's */
     bool is_inferring;      /* true only inside infer_statement_types(), which runs nothing */
     struct engine_attached attached[ENGINE_ATTACHED_MAX];
     size_t attached_count;
@@ -56,6 +57,9 @@ struct engine_connection {
     struct sq_error function_error; /* of the SQL function that failed the running statement */
     size_t statement_count;         /* open statements, asserted 0 at the end */
 };
+
+/* A statement has failed with this extended result code: if it was a sync that failed, the database is out of service. */
+void engine_connection_note_failure(struct engine_connection *connection, int result);
 
 /* Runs `sql` if it is one of the statements of transaction control, which stay compiled: *ret_result is SQLite's. */
 bool engine_connection_exec_control(struct engine_connection *connection, const char *sql, int *ret_result);

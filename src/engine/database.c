@@ -4,9 +4,18 @@
  *     DIR/NAME.db         a database; NAME.db-wal and NAME.db-shm beside it are SQLite's
  *
  * The directory itself is the list of databases: there is no second list that could disagree with it. The mutex guards
- * the map of databases in use and is held across create, drop and rename, which are rare, so that none of them can race
- * with an open. Invariants: (1) a database is in `in_use` if and only if its reference count is above 0; (2) files are
- * only removed or renamed under the mutex and while the name is not in `in_use`. */
+ * the map of open databases and is held across create, drop and rename, which are rare, so that none of them can race
+ * with an open.
+ *
+ *     (a file) ──open──► IN USE ──last reference gone──► WARM ──idle for a while, drop, rename, shutdown──► (a file)
+ *                          ▲                              │
+ *                          └─────────────open─────────────┘
+ *
+ * A warm database keeps its durability point, so that clients that come and go do not fold the WAL in and make it anew
+ * each time. One that no connection has been opened to is not worth keeping.
+ *
+ * Invariants: (1) a database is in `open` if it has references or a durability point; (2) files are only removed or
+ * renamed under the mutex and while the name is not in `open`. */
 #include "engine/database.h"
 
 #include <dirent.h>
@@ -22,7 +31,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/map.h"
+#include "engine/durability.h"
 #include "engine/error.h"
 
 enum { ENGINE_PATH_MAX = 4096 };
@@ -35,7 +46,7 @@ struct engine_registry {
     int lock_fd;
     int dir_fd;
     pthread_mutex_t mutex;
-    struct sq_map in_use; /* name -> struct engine_database */
+    struct sq_map open; /* name -> struct engine_database */
 };
 
 struct engine_database {
@@ -43,7 +54,11 @@ struct engine_database {
     /* Relaxed: the schema itself comes through SQLite's own locks; a session sees the number no later than the commit's
      * answer, and what is missed by a moment is caught when the statement runs. */
     _Atomic uint64_t generation;
-    size_t ref_count; /* guarded by the registry's mutex */
+    size_t ref_count;      /* guarded by the registry's mutex */
+    int64_t idle_since_us; /* likewise: when the last reference was given back */
+    pthread_mutex_t start_mutex;
+    /* NULL before the first connection. Release and acquire: whoever sees it sees it whole. */
+    struct engine_durability *_Atomic durability;
     char name[ENGINE_DATABASE_NAME_MAX + 1];
     char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
 };
@@ -166,6 +181,34 @@ static sq_status lock_directory(struct engine_registry *registry, struct sq_erro
     return SQ_OK;
 }
 
+static void database_free(struct engine_database *database)
+{
+    engine_durability_close(atomic_load_explicit(&database->durability, memory_order_acquire));
+    pthread_mutex_destroy(&database->start_mutex);
+    free(database);
+}
+
+/* Closes databases that have had no reference for `idle_us`; under the mutex. */
+static void close_idle_locked(struct engine_registry *registry, int64_t idle_us)
+{
+    int64_t before_us = sq_clock_now_us() - idle_us;
+    struct sq_map_cursor at = {0};
+    struct engine_database *database;
+    while ((database = sq_map_next(&registry->open, &at)) != NULL) {
+        if (database->ref_count > 0 || database->idle_since_us > before_us)
+            continue;
+        sq_map_remove(&registry->open, database->name, strlen(database->name));
+        database_free(database);
+    }
+}
+
+void engine_registry_close_idle(struct engine_registry *registry, int64_t idle_us)
+{
+    pthread_mutex_lock(&registry->mutex);
+    close_idle_locked(registry, idle_us);
+    pthread_mutex_unlock(&registry->mutex);
+}
+
 SQ_DEFINE_FREEP(struct engine_registry, engine_registry_free)
 
 sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
@@ -178,7 +221,7 @@ sq_status engine_registry_open(const char *data_dir, const char *default_name, s
     registry->lock_fd = -1;
     registry->dir_fd = -1;
     pthread_mutex_init(&registry->mutex, NULL);
-    sq_map_init(&registry->in_use);
+    sq_map_init(&registry->open);
     snprintf(registry->default_name, sizeof(registry->default_name), "%s", default_name);
     SQ_TRY(open_directory(registry, data_dir, err));
     SQ_TRY(lock_directory(registry, err));
@@ -192,8 +235,11 @@ void engine_registry_free(struct engine_registry *registry)
 {
     if (registry == NULL)
         return;
-    sq_assert(registry->in_use.count == 0);
-    sq_map_done(&registry->in_use);
+    pthread_mutex_lock(&registry->mutex);
+    close_idle_locked(registry, 0);
+    pthread_mutex_unlock(&registry->mutex);
+    sq_assert(registry->open.count == 0);
+    sq_map_done(&registry->open);
     pthread_mutex_destroy(&registry->mutex);
     if (registry->lock_fd >= 0)
         close(registry->lock_fd);
@@ -228,7 +274,7 @@ static sq_status fail_not_found(const char *name, struct sq_error *err)
 static sq_status open_locked(struct engine_registry *registry, const char *name, struct sq_error *err,
                              struct engine_database **ret_database)
 {
-    struct engine_database *database = sq_map_get(&registry->in_use, name, strlen(name));
+    struct engine_database *database = sq_map_get(&registry->open, name, strlen(name));
     if (database == NULL) {
         if (!engine_database_exists(registry, name))
             return fail_not_found(name, err);
@@ -236,10 +282,11 @@ static sq_status open_locked(struct engine_registry *registry, const char *name,
         if (database == NULL)
             return sq_fail(err, SQ_NOMEM, "out of memory for database \"%s\"", name);
         database->registry = registry;
+        pthread_mutex_init(&database->start_mutex, NULL);
         snprintf(database->name, sizeof(database->name), "%s", name);
         make_path(registry, name, "", database->path, sizeof(database->path));
-        if (sq_map_put(&registry->in_use, name, strlen(name), database, NULL) != SQ_OK) {
-            free(database);
+        if (sq_map_put(&registry->open, name, strlen(name), database, NULL) != SQ_OK) {
+            database_free(database);
             return sq_fail(err, SQ_NOMEM, "out of memory for database \"%s\"", name);
         }
     }
@@ -272,12 +319,35 @@ void engine_database_unref(struct engine_database *database)
     struct engine_registry *registry = database->registry;
     pthread_mutex_lock(&registry->mutex);
     sq_assert(database->ref_count > 0);
-    bool is_last = --database->ref_count == 0;
-    if (is_last)
-        sq_map_remove(&registry->in_use, database->name, strlen(database->name));
+    if (--database->ref_count == 0) {
+        database->idle_since_us = sq_clock_now_us();
+        if (engine_database_durability(database) == NULL) {
+            sq_map_remove(&registry->open, database->name, strlen(database->name));
+            database_free(database);
+        }
+    }
     pthread_mutex_unlock(&registry->mutex);
-    if (is_last)
-        free(database);
+}
+
+sq_status engine_database_start(struct engine_database *database, struct sq_error *err)
+{
+    if (SQ_LIKELY(engine_database_durability(database) != NULL))
+        return SQ_OK;
+    struct engine_durability *durability = NULL;
+    sq_status status = SQ_OK;
+    pthread_mutex_lock(&database->start_mutex);
+    if (engine_database_durability(database) == NULL) {
+        status = engine_durability_open(database->path, err, &durability);
+        if (status == SQ_OK)
+            atomic_store_explicit(&database->durability, durability, memory_order_release);
+    }
+    pthread_mutex_unlock(&database->start_mutex);
+    return status;
+}
+
+struct engine_durability *engine_database_durability(const struct engine_database *database)
+{
+    return atomic_load_explicit(&database->durability, memory_order_acquire);
 }
 
 uint64_t engine_database_generation(const struct engine_database *database)
@@ -351,14 +421,19 @@ sq_status engine_database_create(struct engine_registry *registry, const char *n
     return status;
 }
 
-/* That nobody uses `name`, under the mutex. */
+/* That nobody uses `name`, under the mutex; closes it if it is warm. */
 static sq_status check_unused(struct engine_registry *registry, const char *name, struct sq_error *err)
 {
     if (!engine_database_exists(registry, name))
         return fail_not_found(name, err);
-    struct engine_database *database = sq_map_get(&registry->in_use, name, strlen(name));
+    struct engine_database *database = sq_map_get(&registry->open, name, strlen(name));
     if (database == NULL)
         return SQ_OK;
+    if (database->ref_count == 0) { /* warm */
+        sq_map_remove(&registry->open, name, strlen(name));
+        database_free(database);
+        return SQ_OK;
+    }
     sq_status status = sq_fail_sql(err, SQ_BUSY, "55006", "database \"%s\" is being accessed by other users", name);
     sq_error_set_detail(err, "There are %zu other sessions using the database.", database->ref_count);
     return status;

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 
+struct engine_durability;
 struct engine_registry;
 struct engine_database;
 
@@ -41,6 +42,13 @@ SQ_MUST_USE sq_status engine_database_open(struct engine_registry *registry, con
                                            struct engine_database **ret_database);
 void engine_database_ref(struct engine_database *database);
 void engine_database_unref(struct engine_database *database);
+
+/* Opens the database's durability point, if it is not open yet: with the first connection. */
+SQ_MUST_USE sq_status engine_database_start(struct engine_database *database, struct sq_error *err);
+/* NULL before engine_database_start() has succeeded; then it stays as long as the caller's reference. */
+struct engine_durability *engine_database_durability(const struct engine_database *database);
+/* Closes databases that nobody has used for `idle_us` microseconds; until then the last user's files stay open. */
+void engine_registry_close_idle(struct engine_registry *registry, int64_t idle_us);
 
 /* How often this server has changed the database's schema since the database was opened. */
 uint64_t engine_database_generation(const struct engine_database *database);

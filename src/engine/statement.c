@@ -304,6 +304,7 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
 
     engine_connection_note_damage(connection, result);
     statement->is_failed = true;
+    engine_connection_note_failure(connection, result);
     if (connection->has_function_error && (result & 0xff) == SQLITE_ERROR) {
         *err = connection->function_error;
         return ENGINE_STEP_FAILED;
@@ -360,8 +361,10 @@ sq_status engine_statement_reset(struct engine_statement *statement, struct sq_e
 {
     int result = sqlite3_reset(statement->stmt);
     sq_status status = SQ_OK;
-    if (result != SQLITE_OK && !statement->is_failed)
+    if (result != SQLITE_OK && !statement->is_failed) {
+        engine_connection_note_failure(statement->connection, result);
         status = engine_fail(err, statement->connection->db, result, NULL);
+    }
     if (statement->variable_count > 0)
         sqlite3_clear_bindings(statement->stmt);
     statement->is_failed = false;

@@ -41,7 +41,10 @@ struct sq_buf;
 /* X(id, name, labels, help). Durations; handed in as microseconds, shown in seconds. */
 #define METRICS_HISTOGRAMS(X)                                                                                          \
     X(METRICS_QUERY_DURATION, "sqld_query_duration_seconds", "", "Time from a statement's start to its end.")          \
-    X(METRICS_LOCK_WAIT, "sqld_lock_wait_seconds", "", "Time a statement waited for a write lock before it got it.")
+    X(METRICS_LOCK_WAIT, "sqld_lock_wait_seconds", "", "Time a statement waited for a write lock before it got it.")   \
+    X(METRICS_SYNC_DURATION, "sqld_sync_seconds", "",                                                                  \
+      "Time a sync of a write-ahead log took; one covers all commits before it.")                                      \
+    X(METRICS_CHECKPOINT_DURATION, "sqld_checkpoint_seconds", "", "Time a checkpoint took.")
 
 #define METRICS_ID(id, ...) id,
 enum metrics_counter { METRICS_COUNTERS(METRICS_ID) METRICS_COUNTER_COUNT };

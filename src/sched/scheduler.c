@@ -9,9 +9,13 @@
  *                                               ▲    │ a lock of another process, no row sent yet
  *                                               └── RETRYING (after a pause)
  *
+ * A commit gives the slot up before it is on disk. Where the log ends then goes into context->rests_on, and so does where
+ * it ended when a snapshot was taken, which may hold commits of others that are not on disk yet: the front end keeps
+ * answers back until rests_on is durable. Several commits, of many sessions, then share one sync.
+ *
  * Invariants: (1) the connection writes only while its ticket is HELD; (2) the ticket is given back as soon as the
- * connection holds no write lock, after every call that could have ended a transaction; (3) a query that has ended has
- * been reset: no statement is left in the middle by DONE or FAILED. */
+ * connection holds no write lock, after every call that could have ended a transaction, and after rests_on was raised;
+ * (3) a query that has ended has been reset: no statement is left in the middle by DONE or FAILED. */
 #include "sched/scheduler.h"
 
 #include <pthread.h>
@@ -23,7 +27,7 @@
 #include "engine/database.h"
 #include "engine/statement.h"
 #include "metrics/metrics.h"
-#include "sched/slot.h"
+#include "sched/scheduler_internal.h"
 
 enum {
     SCHED_RETRY_US_MIN = 1000,
@@ -36,17 +40,11 @@ enum {
     SCHED_VALUES_INLINE = 32,
 };
 
-/* The write slot of one database, shared by its services. */
-struct sched_database {
-    struct sched_slot slot;
-    size_t ref_count; /* guarded by the scheduler's mutex */
-    char name[ENGINE_DATABASE_NAME_MAX + 1];
-};
-
 struct sched {
     struct service_factory factory;
     pthread_mutex_t mutex;
     struct sq_map databases; /* name -> struct sched_database */
+    struct sched_checkpointer *checkpointer;
 };
 
 struct sched_statement {
@@ -59,7 +57,8 @@ struct sched_service {
     struct sched *sched;
     struct sched_database *database;
     struct slot_ticket ticket;
-    bool has_ticket; /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
+    bool has_ticket;   /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
+    bool has_snapshot; /* the connection reads a snapshot whose position is in rests_on */
     struct engine_connection *connection; /* NULL until the first statement */
     struct sq_value *values;              /* the current row */
     size_t value_capacity;
@@ -75,13 +74,44 @@ static struct sched_statement *statement_of(struct service_statement *statement)
     return SQ_CONTAINER_OF(statement, struct sched_statement, base);
 }
 
-/* Invariant 2. */
+/* What the session has seen now is what its answers rest on. */
+static void raise_rests_on(struct sched_service *service)
+{
+    struct service_context *context = service->base.context;
+    if (context->is_lazy)
+        return;
+    engine_position position = engine_durability_published(engine_database_durability(context->database));
+    if (position > context->rests_on)
+        context->rests_on = position;
+}
+
+/* After a step: a snapshot that has just been taken. */
+static void note_snapshot(struct sched_service *service)
+{
+    if (service->has_snapshot)
+        return;
+    raise_rests_on(service);
+    service->has_snapshot = true;
+}
+
+/* After a commit, or what may have been one. */
+static void note_commit(struct sched_service *service)
+{
+    raise_rests_on(service);
+    if (service->base.context->is_lazy)
+        engine_durability_request(engine_database_durability(service->base.context->database));
+    sched_checkpointer_note(service->sched->checkpointer, service->database);
+}
+
+/* Invariant 2; after every call that could have ended a transaction. */
 static void settle_slot(struct sched_service *service)
 {
-    if (!service->has_ticket)
+    enum engine_txn txn = service->connection != NULL ? engine_connection_txn(service->connection) : ENGINE_TXN_NONE;
+    service->has_snapshot = txn != ENGINE_TXN_NONE;
+    if (!service->has_ticket || txn == ENGINE_TXN_WRITE)
         return;
-    if (service->connection != NULL && engine_connection_txn(service->connection) == ENGINE_TXN_WRITE)
-        return;
+    if (service->connection != NULL)
+        note_commit(service);
     sched_slot_release(&service->database->slot, &service->ticket);
     service->has_ticket = false;
 }
@@ -107,7 +137,9 @@ static sq_status sched_prepare(struct service *base, const char *sql, size_t len
     struct sched_service *service = service_of(base);
     SQ_TRY(open_connection(service, err));
     struct engine_statement *engine = NULL;
-    SQ_TRY(engine_statement_prepare(service->connection, sql, length, err, &engine, ret_consumed));
+    sq_status status = engine_statement_prepare(service->connection, sql, length, err, &engine, ret_consumed);
+    raise_rests_on(service); /* the schema, or the error, is what somebody has committed */
+    SQ_TRY(status);
     if (engine == NULL) {
         *ret_statement = NULL;
         return SQ_OK;
@@ -196,6 +228,14 @@ static bool has_waited_too_long(const struct service_context *context, struct qu
     return true;
 }
 
+/* A database whose log could not be synced answers nothing any more. */
+static sq_status check_disk(struct sched_service *service, struct sq_error *err)
+{
+    if (service->connection == NULL)
+        return SQ_OK;
+    return engine_durability_check(engine_database_durability(service->base.context->database), err);
+}
+
 /* Gets the write slot; false: the query stays QUEUED, or has failed with *ret_progress. */
 static bool take_slot(struct sched_service *service, struct query *query, struct sq_error *err,
                       enum query_progress *ret_progress)
@@ -256,9 +296,13 @@ static enum query_progress step_query(struct sched_service *service, struct quer
     uint64_t row_count_end = query->row_limit > 0 ? query->row_count + query->row_limit : UINT64_MAX;
     int64_t slice_end_us = 0;
     for (;;) {
-        switch (engine_statement_step(engine, err)) {
+        enum engine_step step = engine_statement_step(engine, err);
+        note_snapshot(service);
+        switch (step) {
         case ENGINE_STEP_DONE:
             query->changes = engine_connection_changes(service->connection);
+            if (engine_connection_settle_attached(service->connection, err) != SQ_OK)
+                return fail_query(service, query);
             return end_query(service, query, QUERY_DONE);
         case ENGINE_STEP_BUSY:
             return retry_later(service, query, err);
@@ -297,6 +341,8 @@ static enum query_progress sched_run(struct service *base, struct query *query, 
 {
     struct sched_service *service = service_of(base);
     sq_assert(query->stage != QUERY_ENDED);
+    if (check_disk(service, err) != SQ_OK)
+        return fail_query(service, query);
     enum engine_stop_reason reason = engine_stop_check(&base->context->stop);
     if (SQ_UNLIKELY(reason != ENGINE_STOP_NONE)) {
         sq_status status = engine_stop_fail(err, reason);
@@ -333,7 +379,10 @@ static sq_status sched_exec(struct service *base, const char *sql, struct sq_err
 {
     struct sched_service *service = service_of(base);
     SQ_TRY(open_connection(service, err));
+    SQ_TRY(check_disk(service, err));
     sq_status status = engine_connection_exec(service->connection, sql, err);
+    if (status == SQ_OK)
+        status = engine_connection_settle_attached(service->connection, err);
     settle_slot(service);
     return status;
 }
@@ -368,7 +417,15 @@ static void sched_reset(struct service *base)
     settle_slot(service);
 }
 
-static void database_unref(struct sched *sched, struct sched_database *database)
+void sched_database_ref(struct sched *sched, struct sched_database *database)
+{
+    pthread_mutex_lock(&sched->mutex);
+    sq_assert(database->ref_count > 0);
+    database->ref_count++;
+    pthread_mutex_unlock(&sched->mutex);
+}
+
+void sched_database_unref(struct sched *sched, struct sched_database *database)
 {
     pthread_mutex_lock(&sched->mutex);
     bool is_last = --database->ref_count == 0;
@@ -385,7 +442,7 @@ static void sched_service_free(struct service *base)
 {
     struct sched_service *service = service_of(base);
     sched_reset(base);
-    database_unref(service->sched, service->database);
+    sched_database_unref(service->sched, service->database);
     free(service->values);
     free(service);
 }
@@ -405,8 +462,9 @@ static const struct service_ops sched_ops = {
     .free = sched_service_free,
 };
 
-static struct sched_database *database_ref(struct sched *sched, const char *name)
+static struct sched_database *find_database(struct sched *sched, struct engine_database *engine)
 {
+    const char *name = engine_database_name(engine);
     pthread_mutex_lock(&sched->mutex);
     struct sched_database *database = sq_map_get(&sched->databases, name, strlen(name));
     if (database == NULL) {
@@ -416,7 +474,9 @@ static struct sched_database *database_ref(struct sched *sched, const char *name
             database = NULL;
         }
         if (database != NULL) {
+            database->engine = engine;
             sched_slot_init(&database->slot);
+            sched_checkpoint_init(&database->checkpoint);
             memcpy(database->name, name, strlen(name) + 1);
         }
     }
@@ -431,10 +491,10 @@ static sq_status make_service(struct service_factory *factory, struct service_co
 {
     struct sched *sched = SQ_CONTAINER_OF(factory, struct sched, factory);
     struct sched_service *service = calloc(1, sizeof(*service));
-    struct sched_database *database = database_ref(sched, engine_database_name(context->database));
+    struct sched_database *database = find_database(sched, context->database);
     if (service == NULL || database == NULL) {
         if (database != NULL)
-            database_unref(sched, database);
+            sched_database_unref(sched, database);
         free(service);
         return sq_fail(err, SQ_NOMEM, "out of memory for a session");
     }
@@ -446,7 +506,7 @@ static sq_status make_service(struct service_factory *factory, struct service_co
     return SQ_OK;
 }
 
-sq_status sched_new(struct sq_error *err, struct sched **ret_sched)
+sq_status sched_new(struct engine_registry *registry, struct sq_error *err, struct sched **ret_sched)
 {
     struct sched *sched = calloc(1, sizeof(*sched));
     if (sched == NULL)
@@ -454,6 +514,11 @@ sq_status sched_new(struct sq_error *err, struct sched **ret_sched)
     sched->factory.make_cb = make_service;
     pthread_mutex_init(&sched->mutex, NULL);
     sq_map_init(&sched->databases);
+    sq_status status = sched_checkpointer_new(sched, registry, err, &sched->checkpointer);
+    if (status != SQ_OK) {
+        sched_free(sched);
+        return status;
+    }
     *ret_sched = sched;
     return SQ_OK;
 }
@@ -462,6 +527,7 @@ void sched_free(struct sched *sched)
 {
     if (sched == NULL)
         return;
+    sched_checkpointer_free(sched->checkpointer);
     sq_assert(sched->databases.count == 0);
     sq_map_done(&sched->databases);
     pthread_mutex_destroy(&sched->mutex);

@@ -13,7 +13,8 @@
 
 struct sched;
 
-SQ_MUST_USE sq_status sched_new(struct sq_error *err, struct sched **ret_sched);
+/* `registry` outlives the scheduler, whose checkpointer closes databases that are used no more. */
+SQ_MUST_USE sq_status sched_new(struct engine_registry *registry, struct sq_error *err, struct sched **ret_sched);
 void sched_free(struct sched *sched);
 
 /* The factory of scheduler services; belongs to the scheduler. */

@@ -30,6 +30,7 @@
 #include "base/value.h"
 #include "base/waker.h"
 #include "engine/connection.h"
+#include "engine/durability.h"
 
 struct engine_database;
 struct engine_registry;
@@ -48,12 +49,16 @@ struct service_context {
     int64_t slow_log_us;              /* statements that take as long are logged; -1: none */
     size_t connection_max;
     bool is_read_only; /* the transaction must not write */
+    bool is_lazy;      /* synchronous_commit is off: answers do not wait for the disk */
     bool has_foreign_keys;
     const struct engine_function *functions; /* SQL functions of the session */
     size_t function_count;
     void *function_context;
 
     int64_t wake_at_us; /* set with QUERY_WAITING: run again at this time at the latest; 0: no need */
+    /* What the session has seen or committed up to now: no answer leaves before the database has this on disk (see
+     * engine/durability.h). Services raise it; the front end sets it back to 0 when it is reached. */
+    engine_position rests_on;
 };
 
 /* A statement that a service has prepared. Backends embed it at the start of their own. */

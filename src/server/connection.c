@@ -5,6 +5,8 @@
  * `is_readable` and `is_writable` say what the socket may still give and take: epoll reports edges, so they are only
  * cleared when the kernel says EAGAIN. Bytes are read only when the session asks for input; that is the back-pressure.
  *
+ * Output leaves when the session says that what it rests on is on disk; until then the session goes on with what the
+ * client has sent behind it, as far as the output buffer allows.
  *
  *   ATTACHED ──session_run() takes long: hand-off──► DETACHED ──returns by `return_task`──► ATTACHED
  *
@@ -55,6 +57,8 @@ struct connection {
     bool is_writable;
     bool is_peer_closed; /* it will send no more; what has come may still be unread */
     bool is_eof;         /* and all of it has been read */
+    bool is_held_back;   /* `out` waits for the disk; a wake-up comes */
+    bool is_cut;         /* the message at the front of `out` has been sent in part */
     bool is_closing;     /* the session has ended: `out` is still to be sent, then nothing */
     int64_t closing_deadline_us;
 };
@@ -174,15 +178,37 @@ static bool connection_read(struct connection *connection)
     return false;
 }
 
+/* Whether the output may leave; sets is_held_back. False: what it says will never be true. */
+static bool connection_release(struct connection *connection)
+{
+    enum session_release release = session_release(connection->session);
+    connection->is_held_back = release == SESSION_HELD_BACK;
+    if (SQ_LIKELY(release != SESSION_LOST))
+        return true;
+    sq_buf_truncate(&connection->out, 0);
+    if (!connection->is_cut && connection->is_writable) {
+        session_put_loss(connection->session, &connection->out);
+        /* The last word to a connection that ends: what the kernel does not take at once is not sent. */
+        ssize_t sent =
+            send(connection->watch.fd, sq_buf_bytes(&connection->out), sq_buf_length(&connection->out), MSG_NOSIGNAL);
+        (void)sent;
+        sq_buf_truncate(&connection->out, 0);
+    }
+    return false;
+}
+
 /* Sends what it can. False: the connection is broken, and what was to be sent is dropped. */
 static bool connection_send(struct connection *connection)
 {
-    while (sq_buf_length(&connection->out) > 0 && connection->is_writable) {
+    if (sq_buf_length(&connection->out) > 0 && !connection_release(connection))
+        return false;
+    while (!connection->is_held_back && sq_buf_length(&connection->out) > 0 && connection->is_writable) {
         ssize_t sent =
             send(connection->watch.fd, sq_buf_bytes(&connection->out), sq_buf_length(&connection->out), MSG_NOSIGNAL);
         if (sent > 0) {
             metrics_counter_add(METRICS_BYTES_SENT, (uint64_t)sent);
             sq_buf_consume(&connection->out, (size_t)sent);
+            connection->is_cut = sq_buf_length(&connection->out) > 0;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             connection->is_writable = false;
         } else if (errno != EINTR) {
@@ -295,7 +321,7 @@ static enum connection_next connection_serve(struct connection *connection, enum
         return connection->is_eof ? NEXT_END : NEXT_WAIT;
     }
     case SESSION_OUTPUT_FULL:
-        return connection->is_writable ? NEXT_AGAIN : NEXT_WAIT;
+        return connection->is_writable && !connection->is_held_back ? NEXT_AGAIN : NEXT_WAIT;
     case SESSION_YIELDED:
         return NEXT_LATER;
     case SESSION_STARTED:

@@ -363,16 +363,17 @@ static sq_status server_open(struct server *server, struct sq_error *err)
     const struct config *config = server->config;
     for (size_t i = 0; i < config->listen.count; i++)
         SQ_TRY(check_address(config, &config->listen.items[i], err));
+    /* Before anything that starts a thread. */
+    SQ_TRY(net_loop_new(err, &server->accept_loop));
+    SQ_TRY(watch_signals(server, err));
     SQ_TRY(engine_init(log_sqlite, err));
     SQ_TRY(engine_registry_open(config->data_dir, config->default_database, err, &server->host.databases));
-    SQ_TRY(sched_new(err, &server->sched));
+    SQ_TRY(sched_new(server->host.databases, err, &server->sched));
     server_stack_init(&server->stack, sched_factory(server->sched));
     server->host.factory = &server->stack.factory;
     server->host.sched = server->sched;
     SQ_TRY(session_registry_new(err, &server->host.sessions));
     SQ_TRY(notify_hub_new(err, &server->host.notify_hub));
-    SQ_TRY(net_loop_new(err, &server->accept_loop));
-    SQ_TRY(watch_signals(server, err));
     SQ_TRY(start_workers(server, err));
     for (size_t i = 0; i < config->listen.count; i++)
         SQ_TRY(open_listener(server, &config->listen.items[i], err));

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/database.h"
+#include "engine/durability.h"
 #include "metrics/metrics.h"
 #include "session/session_internal.h"
 
@@ -34,6 +35,7 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, const c
     session->startup_deadline_us = sq_clock_now_us() + session->config->authentication_timeout_us;
     settings_init(&session->settings);
     notify_listener_init(&session->listener, waker);
+    engine_durability_ticket_init(&session->durability_ticket, waker);
     sq_map_init(&session->statements);
     sq_map_init(&session->portals);
     sq_arena_init(&session->message_arena);
@@ -79,6 +81,12 @@ static void session_drop_work(struct session *session)
     commands_drop_notifies(session);
 }
 
+/* NULL while nothing has been asked of a database. */
+static struct engine_durability *session_durability(const struct session *session)
+{
+    return session->context.database != NULL ? engine_database_durability(session->context.database) : NULL;
+}
+
 void session_free(struct session *session)
 {
     if (session == NULL)
@@ -87,6 +95,9 @@ void session_free(struct session *session)
     session_registry_remove(session->host->sessions, &session->entry);
     notify_listener_done(session->host->notify_hub, &session->listener);
     session_drop_work(session);
+    struct engine_durability *durability = session_durability(session);
+    if (durability != NULL)
+        engine_durability_withdraw(durability, &session->durability_ticket);
     sq_map_done(&session->statements);
     sq_map_done(&session->portals);
     service_free(session->service);
@@ -241,12 +252,24 @@ static void send_changed_settings(struct session *session)
     }
 }
 
+/* Whatever is said now rests on everything that has been committed. */
+static void rest_on_now(struct session *session)
+{
+    struct engine_durability *durability = session_durability(session);
+    if (durability == NULL)
+        return;
+    engine_position position = engine_durability_published(durability);
+    if (position > session->context.rests_on)
+        session->context.rests_on = position;
+}
+
 /* NotificationResponses are sent between commands only (manual, "Asynchronous Operations"). */
 static void send_notifications(struct session *session)
 {
     bool has_overflowed = false;
     struct notify_message *message;
     while ((message = notify_take(session->host->notify_hub, &session->listener, &has_overflowed)) != NULL) {
+        rest_on_now(session); /* the commit that sent it */
         pgwire_put_notification(session->out, message->sender_pid, message->channel, message->payload);
         free(message);
     }
@@ -274,7 +297,38 @@ void session_apply_settings(struct session *session)
     struct service_context *context = &session->context;
     context->statement_timeout_us = settings_int64(&session->settings, SETTING_STATEMENT_TIMEOUT) * SQ_US_PER_MS;
     context->lock_timeout_us = settings_int64(&session->settings, SETTING_LOCK_TIMEOUT) * SQ_US_PER_MS;
+    context->is_lazy = settings_int64(&session->settings, SETTING_SYNCHRONOUS_COMMIT) == SETTING_SYNCHRONOUS_OFF;
     context->is_read_only = settings_bool(&session->settings, SETTING_TRANSACTION_READ_ONLY);
+}
+
+/* --- Answers that wait for the disk ------------------------------------------------------------------------------- */
+
+enum session_release session_release(struct session *session)
+{
+    engine_position position = session->context.rests_on;
+    if (SQ_LIKELY(position == 0))
+        return SESSION_RELEASED;
+    struct engine_durability *durability = session_durability(session);
+    enum engine_durable durable = engine_durability_covers(durability, position)
+                                      ? ENGINE_DURABLE
+                                      : engine_durability_wait(durability, position, &session->durability_ticket);
+    if (durable == ENGINE_DURABLE) {
+        session->context.rests_on = 0;
+        return SESSION_RELEASED;
+    }
+    return durable == ENGINE_DURABLE_LATER ? SESSION_HELD_BACK : SESSION_LOST;
+}
+
+void session_put_loss(struct session *session, struct sq_buf *out)
+{
+    struct sq_error err;
+    struct pgwire_report report;
+    sq_status status = engine_durability_check(session_durability(session), &err);
+    sq_assert(status != SQ_OK);
+    log_failure(session, &err);
+    pgwire_report_from_error(&err, &report);
+    pgwire_put_error_response(out, &report);
+    session->state = SESSION_STATE_CLOSING;
 }
 
 /* --- Time limits ------------------------------------------------------------------------------------------------- */

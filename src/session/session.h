@@ -54,6 +54,16 @@ void session_free(struct session *session);
 
 enum session_want session_run(struct session *session, struct sq_buf *in, struct sq_buf *out);
 
+/* Whether what is in `out` may leave: not before what it rests on is on disk. */
+enum session_release {
+    SESSION_RELEASED,
+    SESSION_HELD_BACK, /* the waker will be called */
+    SESSION_LOST,      /* it will never be on disk: drop `out`, see session_put_loss(), and close */
+};
+enum session_release session_release(struct session *session);
+/* After SESSION_LOST: says so to the client, in an `out` that is empty or ends at the end of a message. */
+void session_put_loss(struct session *session, struct sq_buf *out);
+
 /* When to run the session again although nothing has happened (monotonic, 0: never): time limits. */
 int64_t session_deadline_us(const struct session *session);
 /* How many more bytes the message that has begun needs; 0 if that is not known. A hint for the reader. */

@@ -87,6 +87,7 @@ struct session {
     struct session_entry entry;
     struct service_context context;
     struct service *service; /* NULL before the start-up is done */
+    struct engine_durability_ticket durability_ticket;
     struct settings settings;
     struct notify_listener listener;
 

@@ -30,6 +30,22 @@ static const struct setting_word bytea_words[] = {
     {NULL, 0, false, false},
 };
 
+/* There is no replica to wait for: all that wait are "on". */
+static const struct setting_word synchronous_words[] = {
+    {"on", SETTING_SYNCHRONOUS_ON, false, false},
+    {"off", SETTING_SYNCHRONOUS_OFF, false, false},
+    {"local", SETTING_SYNCHRONOUS_LOCAL, false, false},
+    {"remote_write", SETTING_SYNCHRONOUS_REMOTE_WRITE, false, false},
+    {"remote_apply", SETTING_SYNCHRONOUS_REMOTE_APPLY, false, false},
+    {"true", SETTING_SYNCHRONOUS_ON, true, false},
+    {"yes", SETTING_SYNCHRONOUS_ON, true, false},
+    {"1", SETTING_SYNCHRONOUS_ON, true, false},
+    {"false", SETTING_SYNCHRONOUS_OFF, true, false},
+    {"no", SETTING_SYNCHRONOUS_OFF, true, false},
+    {"0", SETTING_SYNCHRONOUS_OFF, true, false},
+    {NULL, 0, false, false},
+};
+
 static const struct setting_word interval_words[] = {
     {"postgres", 0, false, false},     {"postgres_verbose", 1, false, false},
     {"sql_standard", 2, false, false}, {"iso_8601", 3, false, false},
@@ -117,6 +133,8 @@ const struct setting_info setting_infos[] = {
     [SETTING_STANDARD_CONFORMING_STRINGS] = BOOL_FIXED("standard_conforming_strings", on, SETTING_REPORTED, only_on,
                                                        "Backslashes in strings are ordinary characters."),
     [SETTING_STATEMENT_TIMEOUT] = DURATION("statement_timeout", "0", 0, 0, "Longest time a statement may run."),
+    [SETTING_SYNCHRONOUS_COMMIT] = ENUM("synchronous_commit", "on", SETTING_SYNCHRONOUS_ON, 0, synchronous_words,
+                                        "Whether answers wait until what they rest on is on disk."),
     [SETTING_TIME_ZONE] =
         TEXT("TimeZone", "UTC", SETTING_REPORTED, setting_canon_time_zone, "The client's time zone; of no effect."),
     [SETTING_TRANSACTION_DEFERRABLE] = {.name = "transaction_deferrable",
@@ -221,7 +239,6 @@ const struct setting_info setting_infos[] = {
     TEXT("shared_buffers", "128MB", SETTING_READ_ONLY, NULL, "Memory shared by sessions."),
     INT("ssl_renegotiation_limit", 0, 0, INT32_MAX, 0, "Kept for old clients."),
     BOOL("synchronize_seqscans", on, 0, "Lets sequential scans share their reads."),
-    TEXT("synchronous_commit", "on", 0, NULL, "When a commit is reported."),
     INT("tcp_keepalives_count", 0, 0, INT32_MAX, 0, "Lost keepalives before a connection is given up."),
     INT("tcp_keepalives_idle", 0, 0, INT32_MAX, 0, "Seconds of silence before a keepalive."),
     INT("tcp_keepalives_interval", 0, 0, INT32_MAX, 0, "Seconds between keepalives."),

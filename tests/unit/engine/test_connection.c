@@ -5,11 +5,12 @@ enum { PRAGMAS_MAX = 200 };
 
 /* --- Settings ------------------------------------------------------------------------------------------------------- */
 
-static void a_connection_is_durable_and_safe_from_the_start(void **state)
+static void a_connection_is_safe_from_the_start(void **state)
 {
     (void)state;
     assert_string_equal(engine_test_text("PRAGMA journal_mode"), "wal");
-    assert_string_equal(engine_test_text("PRAGMA synchronous"), "2");
+    assert_string_equal(engine_test_text("PRAGMA synchronous"), "1");
+    assert_string_equal(engine_test_text("PRAGMA wal_autocheckpoint"), "0");
     assert_string_equal(engine_test_text("PRAGMA trusted_schema"), "0");
     assert_string_equal(engine_test_text("PRAGMA foreign_keys"), "0");
     assert_string_equal(engine_test_text("PRAGMA locking_mode"), "normal");
@@ -226,7 +227,7 @@ static void what_a_refused_pragma_would_change_stays(void **state)
     assert_string_equal(engine_test_state("PRAGMA journal_mode = DELETE"), "42501");
     assert_string_equal(engine_test_state("PRAGMA synchronous = OFF"), "42501");
     assert_string_equal(engine_test_text("PRAGMA journal_mode"), "wal");
-    assert_string_equal(engine_test_text("PRAGMA synchronous"), "2");
+    assert_string_equal(engine_test_text("PRAGMA synchronous"), "1");
 }
 
 /* --- The authorizer: files, functions, modules ------------------------------------------------------------------------- */
@@ -468,7 +469,7 @@ int main(void)
     if (engine_init(NULL, &test.err) != SQ_OK)
         return 1;
     const struct CMUnitTest tests[] = {
-        ENGINE_TEST(a_connection_is_durable_and_safe_from_the_start),
+        ENGINE_TEST(a_connection_is_safe_from_the_start),
         ENGINE_TEST(foreign_keys_are_as_asked_for),
         ENGINE_TEST(the_state_of_the_transaction_is_known),
         ENGINE_TEST(a_file_that_is_no_database_is_named_with_advice),

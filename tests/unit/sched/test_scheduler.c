@@ -158,7 +158,7 @@ static int set_up(void **state)
     struct sq_error err;
     scratch_make_directory(dir);
     assert_int_equal(engine_registry_open(dir, "main", &err, &registry), SQ_OK);
-    assert_int_equal(sched_new(&err, &sched), SQ_OK);
+    assert_int_equal(sched_new(registry, &err, &sched), SQ_OK);
     for (size_t i = 0; i < CLIENTS; i++) {
         struct client *client = &clients[i];
         memset(client, 0, sizeof(*client));

@@ -1,0 +1,273 @@
+/* sched/checkpointer.c: one thread, a list of databases that are due, and two kinds of checkpoint; see the header.
+ *
+ * Invariants: (1) a database that is in the list, or being worked on, has references of the checkpointer's; (2) the mutex
+ * is never held across a checkpoint or while waiting for a slot; (3) one thread makes all checkpoints. */
+#include "sched/checkpointer.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/durability.h"
+#include "sched/scheduler_internal.h"
+
+enum {
+    CHECKPOINT_SLICE_FRAMES = 1024,   /* 4 MB of the usual pages: copied every so often */
+    CHECKPOINT_RESTART_FRAMES = 4096, /* the wal-index then is one hash table: readers look into one only */
+    CHECKPOINT_RETRY_US = 200 * 1000,
+    CHECKPOINT_FAILED_RETRY_US = SQ_US_PER_S,
+    CHECKPOINT_SLOT_WAIT_US = SQ_US_PER_S,
+    CHECKPOINT_TICK_US = SQ_US_PER_S,
+    CHECKPOINT_WARN_FRAMES = 64 * CHECKPOINT_RESTART_FRAMES,
+    CHECKPOINT_WARN_EVERY_US = 60 * SQ_US_PER_S,
+    DATABASE_LINGER_US = 10 * SQ_US_PER_S, /* a database that nobody uses stays open so long */
+};
+
+struct sched_checkpointer {
+    struct sched *sched;
+    struct engine_registry *registry;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    struct sq_list due; /* struct sched_checkpoint */
+    bool is_stopping;
+    bool is_slot_given; /* the slot that the thread waits for has been offered */
+    struct sq_waker slot_waker;
+    int64_t warned_us; /* only the thread */
+    int64_t tick_us;   /* likewise */
+};
+
+void sched_checkpoint_init(struct sched_checkpoint *checkpoint)
+{
+    sq_list_init(&checkpoint->links);
+    checkpoint->not_before_us = 0;
+    atomic_init(&checkpoint->is_due, false);
+}
+
+static struct sched_database *database_of(struct sq_list *links)
+{
+    return SQ_CONTAINER_OF(links, struct sched_database, checkpoint.links);
+}
+
+void sched_checkpointer_note(struct sched_checkpointer *checkpointer, struct sched_database *database)
+{
+    struct sched_checkpoint *checkpoint = &database->checkpoint;
+    if (atomic_load_explicit(&checkpoint->is_due, memory_order_relaxed))
+        return;
+    struct engine_wal_fill fill = engine_durability_fill(engine_database_durability(database->engine));
+    if (SQ_LIKELY(fill.frame_count - fill.backfilled_count < CHECKPOINT_SLICE_FRAMES))
+        return;
+    pthread_mutex_lock(&checkpointer->mutex);
+    if (!checkpointer->is_stopping && !atomic_exchange_explicit(&checkpoint->is_due, true, memory_order_relaxed)) {
+        engine_database_ref(database->engine);
+        sched_database_ref(checkpointer->sched, database);
+        checkpoint->not_before_us = 0;
+        sq_list_push_back(&checkpointer->due, &checkpoint->links);
+        pthread_cond_broadcast(&checkpointer->cond);
+    }
+    pthread_mutex_unlock(&checkpointer->mutex);
+}
+
+static void give_back(struct sched_checkpointer *checkpointer, struct sched_database *database)
+{
+    struct engine_database *engine = database->engine;
+    sched_database_unref(checkpointer->sched, database);
+    engine_database_unref(engine);
+}
+
+/* --- One database -------------------------------------------------------------------------------------------------- */
+
+static void wait_until(struct sched_checkpointer *checkpointer, int64_t until_us)
+{
+    struct timespec until = {.tv_sec = until_us / SQ_US_PER_S, .tv_nsec = until_us % SQ_US_PER_S * 1000};
+    pthread_cond_timedwait(&checkpointer->cond, &checkpointer->mutex, &until);
+}
+
+static void on_slot(struct sq_waker *waker)
+{
+    struct sched_checkpointer *checkpointer = SQ_CONTAINER_OF(waker, struct sched_checkpointer, slot_waker);
+    pthread_mutex_lock(&checkpointer->mutex);
+    checkpointer->is_slot_given = true;
+    pthread_cond_broadcast(&checkpointer->cond);
+    pthread_mutex_unlock(&checkpointer->mutex);
+}
+
+/* Queues for the write slot; false: it did not come in time. */
+static bool take_slot(struct sched_checkpointer *checkpointer, struct sched_slot *slot, struct slot_ticket *ticket)
+{
+    int64_t until_us = sq_clock_now_us() + CHECKPOINT_SLOT_WAIT_US;
+    checkpointer->is_slot_given = false;
+    while (!sched_slot_take(slot, ticket)) {
+        pthread_mutex_lock(&checkpointer->mutex);
+        while (!checkpointer->is_slot_given && !checkpointer->is_stopping && sq_clock_now_us() < until_us)
+            wait_until(checkpointer, until_us);
+        bool is_given = checkpointer->is_slot_given;
+        checkpointer->is_slot_given = false;
+        pthread_mutex_unlock(&checkpointer->mutex);
+        if (!is_given) {
+            sched_slot_release(slot, ticket);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* How long writers may be held up for readers of the old log. */
+static int64_t patience_us(uint32_t frame_count)
+{
+    if (frame_count < 4 * CHECKPOINT_RESTART_FRAMES)
+        return 5 * SQ_US_PER_MS;
+    if (frame_count < 16 * CHECKPOINT_RESTART_FRAMES)
+        return 20 * SQ_US_PER_MS;
+    return frame_count < CHECKPOINT_WARN_FRAMES ? 200 * SQ_US_PER_MS : SQ_US_PER_S;
+}
+
+static sq_status restart_log(struct sched_checkpointer *checkpointer, struct sched_database *database,
+                             struct engine_wal_fill *fill, struct sq_error *err)
+{
+    struct slot_ticket ticket;
+    slot_ticket_init(&ticket, &checkpointer->slot_waker);
+    if (!take_slot(checkpointer, &database->slot, &ticket))
+        return SQ_OK;
+    sq_status status = engine_durability_checkpoint(engine_database_durability(database->engine), true,
+                                                    patience_us(fill->frame_count), err, fill);
+    sched_slot_release(&database->slot, &ticket);
+    if (status != SQ_BUSY)
+        return status;
+    int64_t now_us = sq_clock_now_us();
+    if (fill->frame_count >= CHECKPOINT_WARN_FRAMES && now_us - checkpointer->warned_us >= CHECKPOINT_WARN_EVERY_US) {
+        checkpointer->warned_us = now_us;
+        sq_log(SQ_LOG_WARNING, "sched", "write-ahead log grows", "db=%s frames=%u reason=\"a long read needs it\"",
+               database->name, fill->frame_count);
+    }
+    return SQ_OK;
+}
+
+/* When to look at the database again; 0: when somebody commits. */
+static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_database *database)
+{
+    struct engine_durability *durability = engine_database_durability(database->engine);
+    struct engine_wal_fill fill = {0};
+    struct sq_error err;
+    sq_status status = engine_durability_checkpoint(durability, false, 0, &err, &fill);
+    if (status == SQ_OK && fill.frame_count >= CHECKPOINT_RESTART_FRAMES)
+        status = restart_log(checkpointer, database, &fill, &err);
+    if (engine_durability_is_failed(durability)) {
+        sq_log(SQ_LOG_ERROR, "sched", "database out of service", "db=%s reason=\"a sync failed\"", database->name);
+        return 0;
+    }
+    if (status != SQ_OK && status != SQ_BUSY) {
+        sq_log_error(SQ_LOG_ERROR, "sched", "checkpoint failed", &err);
+        return sq_clock_now_us() + CHECKPOINT_FAILED_RETRY_US;
+    }
+    bool is_short = fill.frame_count < CHECKPOINT_RESTART_FRAMES &&
+                    fill.frame_count - fill.backfilled_count < CHECKPOINT_SLICE_FRAMES;
+    return is_short ? 0 : sq_clock_now_us() + CHECKPOINT_RETRY_US;
+}
+
+/* --- The thread ---------------------------------------------------------------------------------------------------- */
+
+/* Under the mutex: the next that is due, taken out of the list, or NULL and when to look again. */
+static struct sched_database *next_due(struct sched_checkpointer *checkpointer, int64_t now_us, int64_t *ret_until_us)
+{
+    int64_t until_us = checkpointer->tick_us;
+    SQ_LIST_FOREACH (links, &checkpointer->due) {
+        struct sched_database *database = database_of(links);
+        if (database->checkpoint.not_before_us <= now_us) {
+            sq_list_remove(links);
+            return database;
+        }
+        if (database->checkpoint.not_before_us < until_us)
+            until_us = database->checkpoint.not_before_us;
+    }
+    *ret_until_us = until_us;
+    return NULL;
+}
+
+/* Under the mutex, which it gives up meanwhile. */
+static void work(struct sched_checkpointer *checkpointer, struct sched_database *database)
+{
+    pthread_mutex_unlock(&checkpointer->mutex);
+    int64_t again_us = work_on(checkpointer, database);
+    pthread_mutex_lock(&checkpointer->mutex);
+    if (again_us != 0) {
+        database->checkpoint.not_before_us = again_us;
+        sq_list_push_back(&checkpointer->due, &database->checkpoint.links);
+        return;
+    }
+    atomic_store_explicit(&database->checkpoint.is_due, false, memory_order_relaxed);
+    pthread_mutex_unlock(&checkpointer->mutex);
+    give_back(checkpointer, database);
+    pthread_mutex_lock(&checkpointer->mutex);
+}
+
+static void *run_checkpoints(void *context)
+{
+    struct sched_checkpointer *checkpointer = context;
+    pthread_mutex_lock(&checkpointer->mutex);
+    while (!checkpointer->is_stopping) {
+        int64_t now_us = sq_clock_now_us();
+        int64_t until_us = 0;
+        if (now_us >= checkpointer->tick_us) {
+            checkpointer->tick_us = now_us + CHECKPOINT_TICK_US;
+            pthread_mutex_unlock(&checkpointer->mutex);
+            engine_registry_close_idle(checkpointer->registry, DATABASE_LINGER_US);
+            pthread_mutex_lock(&checkpointer->mutex);
+            continue;
+        }
+        struct sched_database *database = next_due(checkpointer, now_us, &until_us);
+        if (database != NULL)
+            work(checkpointer, database);
+        else
+            wait_until(checkpointer, until_us);
+    }
+    pthread_mutex_unlock(&checkpointer->mutex);
+    return NULL;
+}
+
+sq_status sched_checkpointer_new(struct sched *sched, struct engine_registry *registry, struct sq_error *err,
+                                 struct sched_checkpointer **ret_checkpointer)
+{
+    struct sched_checkpointer *checkpointer = calloc(1, sizeof(*checkpointer));
+    if (checkpointer == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for the checkpointer");
+    checkpointer->sched = sched;
+    checkpointer->registry = registry;
+    checkpointer->slot_waker.wake_cb = on_slot;
+    checkpointer->tick_us = sq_clock_now_us() + CHECKPOINT_TICK_US;
+    sq_list_init(&checkpointer->due);
+    pthread_mutex_init(&checkpointer->mutex, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&checkpointer->cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    int failure = pthread_create(&checkpointer->thread, NULL, run_checkpoints, checkpointer);
+    if (failure != 0) {
+        pthread_cond_destroy(&checkpointer->cond);
+        pthread_mutex_destroy(&checkpointer->mutex);
+        free(checkpointer);
+        return sq_fail_errno(err, failure, "cannot start the checkpointer's thread");
+    }
+    *ret_checkpointer = checkpointer;
+    return SQ_OK;
+}
+
+void sched_checkpointer_free(struct sched_checkpointer *checkpointer)
+{
+    if (checkpointer == NULL)
+        return;
+    pthread_mutex_lock(&checkpointer->mutex);
+    checkpointer->is_stopping = true;
+    pthread_cond_broadcast(&checkpointer->cond);
+    pthread_mutex_unlock(&checkpointer->mutex);
+    pthread_join(checkpointer->thread, NULL);
+    struct sq_list *links;
+    while ((links = sq_list_pop_front(&checkpointer->due)) != NULL)
+        give_back(checkpointer, database_of(links));
+    pthread_cond_destroy(&checkpointer->cond);
+    pthread_mutex_destroy(&checkpointer->mutex);
+    free(checkpointer);
+}

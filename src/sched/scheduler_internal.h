@@ -1,0 +1,23 @@
+/* sched/scheduler_internal.h: what scheduler.c and checkpointer.c know of a database. */
+#ifndef SQ_SCHED_SCHEDULER_INTERNAL_H
+#define SQ_SCHED_SCHEDULER_INTERNAL_H
+
+#include "engine/database.h"
+#include "sched/checkpointer.h"
+#include "sched/scheduler.h"
+#include "sched/slot.h"
+
+/* One database's part of the scheduler, shared by its services. It lives as long as somebody holds a reference, and that
+ * somebody holds one of `engine` too, for longer. */
+struct sched_database {
+    struct engine_database *engine;
+    struct sched_slot slot;
+    struct sched_checkpoint checkpoint;
+    size_t ref_count; /* guarded by the scheduler's mutex */
+    char name[ENGINE_DATABASE_NAME_MAX + 1];
+};
+
+void sched_database_ref(struct sched *sched, struct sched_database *database);
+void sched_database_unref(struct sched *sched, struct sched_database *database);
+
+#endif
