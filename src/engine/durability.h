@@ -80,8 +80,8 @@ struct engine_wal_fill {
 struct engine_wal_fill engine_durability_fill(struct engine_durability *durability);
 
 /* Copies what it can of the WAL into the database file and syncs that; readers and writers go on meanwhile. With
- * `is_restart` the WAL is begun anew afterwards, for which no writer may be at work and readers of older snapshots are
- * waited for, `wait_us` at most: SQ_BUSY if that was not enough. One thread at a time.
+ * `is_restart` it copies everything, so that the next commit begins the WAL anew: no writer may be at work, and readers of
+ * older snapshots are waited for, `wait_us` at most: SQ_BUSY if that was not enough. One thread at a time.
  * *ret_fill (also on SQ_BUSY) is what the WAL holds then. */
 SQ_MUST_USE sq_status engine_durability_checkpoint(struct engine_durability *durability, bool is_restart,
                                                    int64_t wait_us, struct sq_error *err,

@@ -162,9 +162,9 @@ static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_dat
         sq_log_error(SQ_LOG_ERROR, "sched", "checkpoint failed", &err);
         return sq_clock_now_us() + CHECKPOINT_FAILED_RETRY_US;
     }
-    bool is_short = fill.frame_count < CHECKPOINT_RESTART_FRAMES &&
-                    fill.frame_count - fill.backfilled_count < CHECKPOINT_SLICE_FRAMES;
-    return is_short ? 0 : sq_clock_now_us() + CHECKPOINT_RETRY_US;
+    uint32_t rest = fill.frame_count - fill.backfilled_count;
+    bool is_done = rest == 0 || (rest < CHECKPOINT_SLICE_FRAMES && fill.frame_count < CHECKPOINT_RESTART_FRAMES);
+    return is_done ? 0 : sq_clock_now_us() + CHECKPOINT_RETRY_US;
 }
 
 /* --- The thread ---------------------------------------------------------------------------------------------------- */
