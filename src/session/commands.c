@@ -198,8 +198,7 @@ static sq_status execute_close(struct session *session, const char *name, struct
 static sq_status begin_chained(struct session *session, struct sq_error *err)
 {
     SQ_TRY(service_exec(session->service, "BEGIN", err));
-    transaction_began(session, &(struct command_begin){0});
-    return SQ_OK;
+    return transaction_began(session, &(struct command_begin){0}, err);
 }
 
 static sq_status execute_commit(struct session *session, bool is_chain, struct sq_error *err, const char **ret_tag)
@@ -234,7 +233,7 @@ sq_status commands_before(struct session *session, struct portal *portal, struct
         *ret_skip = true;
     } else if (session->txn == SESSION_TXN_IMPLICIT) {
         /* The pipeline's own transaction becomes the client's (manual, "Pipelining"). */
-        transaction_began(session, &command->begin);
+        SQ_TRY(transaction_began(session, &command->begin, err));
         *ret_skip = true;
     } else {
         /* A cursor that was left open outside a transaction would hold an old snapshot within it. */
@@ -248,8 +247,7 @@ sq_status commands_after(struct session *session, const struct prepared *prepare
     const struct command *command = &prepared->command;
     switch (command->kind) {
     case COMMAND_BEGIN:
-        transaction_began(session, &command->begin);
-        return SQ_OK;
+        return transaction_began(session, &command->begin, err);
     case COMMAND_SAVEPOINT:
         if (!session->settings.is_in_transaction)
             settings_begin(&session->settings);

@@ -8,7 +8,8 @@
  *   2. While `running` is set no further message is looked at: answers come in the order of the requests.
  *   3. `out` grows past the high-water mark by one row at most. It ends at the end of a message whenever session_run()
  *      returns, also when memory was short: then the connection ends.
- *   4. Every path that ends a statement, well or badly, goes through execute_complete() or session_fail(). */
+ *   4. Every path that ends a statement, well or badly, goes through execute_complete() or session_fail().
+ *   5. Nothing follows the answer to a client that is told to go (FATAL): whatever works for it has ended before. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,6 +228,8 @@ void session_fail(struct session *session, struct sq_error *err)
     }
     copy_abort(session);
     transaction_after_error(session);
+    if (session->state == SESSION_STATE_CLOSING)
+        err->is_fatal = true; /* what it had begun could not be undone: the connection ends */
     struct pgwire_report report;
     pgwire_report_from_error(err, &report);
     pgwire_put_error_response(session->out, &report);
@@ -331,6 +334,12 @@ void session_put_loss(struct session *session, struct sq_buf *out)
     session->state = SESSION_STATE_CLOSING;
 }
 
+/* Whether something is being done that goes on by itself; it looks at the brake while it does. */
+static bool is_working(const struct session *session)
+{
+    return session->running != NULL || session->retrying != NULL || copy_in_has_work(session);
+}
+
 /* --- Time limits ------------------------------------------------------------------------------------------------- */
 
 static int64_t earlier(int64_t first_us, int64_t second_us)
@@ -343,8 +352,7 @@ static int64_t earlier(int64_t first_us, int64_t second_us)
 /* When an idle session has to end; 0: never. *ret_is_in_transaction says by which rule. */
 static int64_t idle_deadline_us(const struct session *session, bool *ret_is_in_transaction)
 {
-    if (session->state != SESSION_STATE_READY || session->running != NULL || session->retrying != NULL ||
-        session->idle_since_us == 0)
+    if (session->state != SESSION_STATE_READY || session->idle_since_us == 0 || is_working(session))
         return 0;
     *ret_is_in_transaction = session->txn == SESSION_TXN_EXPLICIT || session->txn == SESSION_TXN_FAILED;
     enum setting_id id =
@@ -357,7 +365,7 @@ int64_t session_deadline_us(const struct session *session)
 {
     if (session->state == SESSION_STATE_STARTUP || session->state == SESSION_STATE_STARTED)
         return session->startup_deadline_us;
-    if (session->running != NULL || session->retrying != NULL || copy_in_has_work(session))
+    if (is_working(session))
         return earlier(session->context.stop.deadline_us, session->pause_deadline_us);
     bool is_in_transaction;
     return idle_deadline_us(session, &is_in_transaction);
@@ -387,8 +395,8 @@ static void check_interrupt(struct session *session)
     if (value == 0 || session->state == SESSION_STATE_CLOSING)
         return;
     bool is_terminate = value == (int)SESSION_INTERRUPT_TERMINATE + 1;
-    /* A running statement notices by itself, through the brake; draining lets a transaction come to its end. */
-    if (session->running != NULL || copy_in_has_work(session) ||
+    /* What works notices by itself, through the brake; draining lets a transaction come to its end. */
+    if (is_working(session) ||
         (!is_terminate && (session->state == SESSION_STATE_SIMPLE || session->copy_in != NULL)))
         return;
     if (!is_terminate && (session->txn != SESSION_TXN_NONE || sq_buf_length(session->in) > 0))
@@ -509,8 +517,7 @@ static bool is_output_full(struct session *session)
 {
     if (sq_buf_length(session->out) < session->output_high_water || session->state == SESSION_STATE_CLOSING)
         return false;
-    bool is_working = session->running != NULL || session->retrying != NULL || copy_in_has_work(session);
-    if (is_working && engine_stop_check(&session->context.stop) != ENGINE_STOP_NONE)
+    if (is_working(session) && engine_stop_check(&session->context.stop) != ENGINE_STOP_NONE)
         return false;
     /* Waking up before the client has read something would be for nothing, again and again. */
     session->pause_deadline_us = 0;

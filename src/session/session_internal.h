@@ -213,8 +213,10 @@ void transaction_after_statement(struct session *session, const struct prepared 
 void transaction_after_error(struct session *session);
 SQ_MUST_USE sq_status transaction_commit(struct session *session, struct sq_error *err);
 SQ_MUST_USE sq_status transaction_rollback(struct session *session, struct sq_error *err);
-/* BEGIN has been run by SQLite, or an implicit transaction is made explicit. */
-void transaction_began(struct session *session, const struct command_begin *begin);
+/* BEGIN has been run by SQLite, or an implicit transaction is made explicit. On failure the transaction is open, without
+ * the modes it was to have. */
+SQ_MUST_USE sq_status transaction_began(struct session *session, const struct command_begin *begin,
+                                        struct sq_error *err);
 
 /* --- commands.c --- */
 /* Does a session command that needs no rows. *ret_tag: its CommandComplete, or NULL if the command has started something

@@ -86,27 +86,24 @@ static sq_status transaction_ended(struct session *session, bool is_committed, s
     return status;
 }
 
-void transaction_began(struct session *session, const struct command_begin *begin)
+sq_status transaction_began(struct session *session, const struct command_begin *begin, struct sq_error *err)
 {
+    static const char *const isolations[] = {NULL, "read uncommitted", "read committed", "repeatable read",
+                                             "serializable"};
     if (!session->settings.is_in_transaction)
         settings_begin(&session->settings);
     session->txn = SESSION_TXN_EXPLICIT;
-    struct sq_error err;
-    sq_status status = SQ_OK;
-    if (begin->modes.access != COMMAND_ACCESS_UNSET)
-        status = settings_set(&session->settings, "transaction_read_only",
-                              begin->modes.access == COMMAND_ACCESS_READ_ONLY ? "on" : "off", SETTINGS_LOCAL, &err);
-    static const char *const isolations[] = {NULL, "read uncommitted", "read committed", "repeatable read",
-                                             "serializable"};
-    if (status == SQ_OK && begin->modes.isolation != COMMAND_ISOLATION_UNSET)
-        status = settings_set(&session->settings, "transaction_isolation", isolations[begin->modes.isolation],
-                              SETTINGS_LOCAL, &err);
-    if (status == SQ_OK && begin->modes.deferrable != COMMAND_DEFERRABLE_UNSET)
-        status = settings_set(&session->settings, "transaction_deferrable",
-                              begin->modes.deferrable == COMMAND_DEFERRABLE_ON ? "on" : "off", SETTINGS_LOCAL, &err);
     /* Constant values of known settings: only memory can be missing. */
-    if (status != SQ_OK)
-        session_fail(session, &err);
+    if (begin->modes.access != COMMAND_ACCESS_UNSET)
+        SQ_TRY(settings_set(&session->settings, "transaction_read_only",
+                            begin->modes.access == COMMAND_ACCESS_READ_ONLY ? "on" : "off", SETTINGS_LOCAL, err));
+    if (begin->modes.isolation != COMMAND_ISOLATION_UNSET)
+        SQ_TRY(settings_set(&session->settings, "transaction_isolation", isolations[begin->modes.isolation],
+                            SETTINGS_LOCAL, err));
+    if (begin->modes.deferrable != COMMAND_DEFERRABLE_UNSET)
+        SQ_TRY(settings_set(&session->settings, "transaction_deferrable",
+                            begin->modes.deferrable == COMMAND_DEFERRABLE_ON ? "on" : "off", SETTINGS_LOCAL, err));
+    return SQ_OK;
 }
 
 void transaction_after_statement(struct session *session, const struct prepared *prepared)

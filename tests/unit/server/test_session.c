@@ -730,6 +730,57 @@ static void a_session_that_is_told_to_end_ends_in_a_transaction_too(void **state
     assert_string_equal(me->row, "0");
 }
 
+/* `you` keeps the database `d` in use, `me` waits for it to be free. */
+static void start_waiting_drop(bool is_extended)
+{
+    assert_string_equal(ask(me, "CREATE DATABASE d"), "CZ");
+    open_talker(you);
+    put_startup(in_of(you), PGWIRE_VERSION_3_0, PAIRS("user", "d"));
+    assert_string_equal(said(you), "RKZ");
+    if (is_extended) {
+        put_parse(in_of(me), "", "DROP DATABASE d");
+        put_bind(in_of(me), "", "");
+        pgwire_put_execute(in_of(me), "", 0);
+        pgwire_put_sync(in_of(me));
+    } else {
+        query(me, "DROP DATABASE d");
+    }
+    assert_string_equal(said(me), is_extended ? "12" : "");
+    assert_int_equal(me->client.want, SESSION_WAITING);
+}
+
+static void a_session_that_is_told_to_end_while_a_command_waits_says_so_once(void **state)
+{
+    (void)state;
+    for (int is_extended = 0; is_extended < 2; is_extended++) {
+        start_waiting_drop(is_extended != 0);
+        session_interrupt(me->client.session, SESSION_INTERRUPT_TERMINATE);
+        assert_string_equal(said(me), "E");
+        assert_string_equal(sqlstate(me), "57P01");
+        assert_int_equal(me->client.want, SESSION_CLOSE);
+        close_talker(me);
+        close_talker(you);
+        log_in(me);
+        assert_string_equal(ask(me, "DROP DATABASE d"), "CZ");
+    }
+}
+
+static void a_drain_lets_a_command_that_waits_come_to_its_end(void **state)
+{
+    (void)state;
+    for (int is_extended = 0; is_extended < 2; is_extended++) {
+        start_waiting_drop(is_extended != 0);
+        session_interrupt(me->client.session, SESSION_INTERRUPT_DRAIN);
+        assert_string_equal(said(me), "");
+        assert_int_equal(me->client.want, SESSION_WAITING);
+        close_talker(you);
+        assert_string_equal(said(me), "CZE");
+        assert_string_equal(sqlstate(me), "57P01");
+        close_talker(me);
+        log_in(me);
+    }
+}
+
 static void who_idles_in_a_transaction_for_too_long_is_sent_away(void **state)
 {
     (void)state;
@@ -785,6 +836,8 @@ int main(void)
         SESSION_TEST(a_drain_ends_an_idle_session_at_once),
         SESSION_TEST(a_drain_lets_a_transaction_come_to_its_end),
         SESSION_TEST(a_session_that_is_told_to_end_ends_in_a_transaction_too),
+        SESSION_TEST(a_session_that_is_told_to_end_while_a_command_waits_says_so_once),
+        SESSION_TEST(a_drain_lets_a_command_that_waits_come_to_its_end),
         SESSION_TEST(who_idles_in_a_transaction_for_too_long_is_sent_away),
     };
     return cmocka_run_group_tests_name("server/session", tests, NULL, NULL);
