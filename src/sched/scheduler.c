@@ -138,7 +138,8 @@ static sq_status sched_prepare(struct service *base, const char *sql, size_t len
     SQ_TRY(open_connection(service, err));
     struct engine_statement *engine = NULL;
     sq_status status = engine_statement_prepare(service->connection, sql, length, err, &engine, ret_consumed);
-    raise_rests_on(service); /* the schema, or the error, is what somebody has committed */
+    if (!service->has_snapshot)
+        raise_rests_on(service); /* the schema, or the error, is what somebody has committed */
     SQ_TRY(status);
     if (engine == NULL) {
         *ret_statement = NULL;

@@ -155,7 +155,7 @@ void session_notice(struct session *session, const char *severity, const char *s
 void session_ready(struct session *session);
 /* Whether a message in the output may stay: buffer failures become an error. `mark`: output length before it. */
 SQ_MUST_USE sq_status session_output_check(struct session *session, size_t mark, struct sq_error *err);
-/* Takes settings over into the service context; before each statement. */
+/* Takes settings over into the service context; before each message and statement. */
 void session_apply_settings(struct session *session);
 void session_set_activity(struct session *session, enum session_activity activity);
 
