@@ -396,8 +396,7 @@ static void check_interrupt(struct session *session)
         return;
     bool is_terminate = value == (int)SESSION_INTERRUPT_TERMINATE + 1;
     /* What works notices by itself, through the brake; draining lets a transaction come to its end. */
-    if (is_working(session) ||
-        (!is_terminate && (session->state == SESSION_STATE_SIMPLE || session->copy_in != NULL)))
+    if (is_working(session) || (!is_terminate && (session->state == SESSION_STATE_SIMPLE || session->copy_in != NULL)))
         return;
     if (!is_terminate && (session->txn != SESSION_TXN_NONE || sq_buf_length(session->in) > 0))
         return;
@@ -468,6 +467,7 @@ static bool take_message(struct session *session)
         break;
     }
     session->idle_since_us = 0;
+    session_apply_settings(session);
     handle_message(session, &frame);
     sq_buf_consume(session->in, frame.total_bytes);
     return true;
@@ -492,6 +492,7 @@ static enum session_want session_step(struct session *session, bool *ret_has_mov
         return SESSION_NEED_INPUT;
     case SESSION_STATE_SIMPLE:
         if (session->copy_in == NULL) {
+            session_apply_settings(session);
             simple_next(session);
             return SESSION_NEED_INPUT;
         }
