@@ -10,9 +10,11 @@
  *   defensive, trusted_schema=0 SQL comes from the network (sqlite.org/security.html)
  *   no fts3_tokenizer, no load_extension
  * The progress handler looks at the brake every ENGINE_PROGRESS_OPS virtual-machine instructions: tens of microseconds,
- * so that "at once" holds for a cancel request, and too rarely to be measured. */
+ * so that "at once" holds for a cancel request, and too rarely to be measured. There a long step also gives the processor
+ * to whoever waits for it (docs/adr/0008-long-statements-yield.md). */
 #include "engine/connection.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,11 +25,14 @@
 #include "engine/durability.h"
 #include "engine/error.h"
 #include "engine/infer.h"
+#include "metrics/metrics.h"
 
 #define ENGINE_WAL_KEEP_BYTES "67108864" /* of the WAL's file, for reuse: syncs of a growing file cost more */
 
 enum {
     ENGINE_PROGRESS_OPS = 2000,
+    ENGINE_STEP_BUDGET_US = 1000, /* a step that takes longer begins to yield */
+    ENGINE_YIELD_EVERY_US = 200,
     ENGINE_BUSY_TRIES_MAX = 5000, /* a millisecond each */
     ENGINE_FUNCTION_ARGS_MAX = 127,
     ENGINE_ATTACHED_CHECKPOINT_FRAMES = 1000,
@@ -63,9 +68,28 @@ sq_status engine_stop_fail(struct sq_error *err, enum engine_stop_reason reason)
     return sq_fail_sql(err, SQ_CANCELED, "57014", "canceling statement due to user request");
 }
 
+/* A step that is over its budget lets waiting threads run: event loops above all, for whom the kernel would stop a busy
+ * thread only at its next tick, milliseconds later. Who writes does not yield: others wait for what it holds. */
+static void yield_if_long(struct engine_connection *connection)
+{
+    int64_t now_us = sq_clock_now_us();
+    if (connection->yield_us == 0) {
+        connection->yield_us = now_us + ENGINE_STEP_BUDGET_US;
+        return;
+    }
+    if (now_us < connection->yield_us)
+        return;
+    if (sqlite3_txn_state(connection->db, NULL) != SQLITE_TXN_WRITE) {
+        sched_yield();
+        metrics_counter_add(METRICS_STATEMENT_YIELDS, 1);
+    }
+    connection->yield_us = sq_clock_now_us() + ENGINE_YIELD_EVERY_US;
+}
+
 static int on_progress(void *context)
 {
     struct engine_connection *connection = context;
+    yield_if_long(connection);
     /* Inferring is short, and stopping it in the middle of a write's listing would roll the transaction back. */
     return !connection->is_inferring && engine_stop_check(connection->stop) != ENGINE_STOP_NONE;
 }

@@ -52,6 +52,7 @@ struct engine_connection {
     struct infer_cache *infer_cache; /* made on first use */
     const struct engine_function *functions;
     size_t function_count;
+    int64_t yield_us; /* monotonic; when the step that runs gives the processor away; 0: it has just begun */
     bool is_stepping; /* a statement runs: waiting for locks is not ours */
     bool has_function_error;
     struct sq_error function_error; /* of the SQL function that failed the running statement */

@@ -283,6 +283,7 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
     bool is_first = !statement->is_started;
     statement->is_started = true;
     connection->is_stepping = true;
+    connection->yield_us = 0;
     connection->has_function_error = false;
     int result = sqlite3_step(statement->stmt);
     connection->is_stepping = false;

@@ -30,6 +30,8 @@ struct sq_buf;
     X(METRICS_BYTES_SENT, "sqld_sent_bytes_total", "", "Bytes sent to clients.")                                       \
     X(METRICS_CANCELS, "sqld_cancel_requests_total", "", "Cancel requests that found their statement's session.")      \
     X(METRICS_STATEMENT_TIMEOUTS, "sqld_statement_timeouts_total", "", "Statements stopped by statement_timeout.")     \
+    X(METRICS_STATEMENT_YIELDS, "sqld_statement_yields_total", "",                                                     \
+      "Times a long statement gave the processor to others.")                                                          \
     X(METRICS_LOCK_TIMEOUTS, "sqld_lock_timeouts_total", "", "Statements that gave up waiting for a write lock.")
 
 /* X(id, name, labels, help). Rise and fall. */
