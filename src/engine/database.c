@@ -95,6 +95,12 @@ sq_status engine_init(void (*log_cb)(int code, const char *message), struct sq_e
     return SQ_OK;
 }
 
+sq_status engine_set_mmap(int64_t bytes, struct sq_error *err)
+{
+    int result = sqlite3_config(SQLITE_CONFIG_MMAP_SIZE, (sqlite3_int64)bytes, (sqlite3_int64)bytes);
+    return result == SQLITE_OK ? SQ_OK : engine_fail(err, NULL, result, NULL);
+}
+
 bool engine_database_name_is_valid(const char *name)
 {
     size_t length = strnlen(name, ENGINE_DATABASE_NAME_MAX + 1);

@@ -25,6 +25,10 @@ enum { ENGINE_DATABASE_NAME_MAX = 63 }; /* bytes, as PostgreSQL's NAMEDATALEN - 
  * itself: recovery, corruption, failed system calls. It is called from any thread. */
 SQ_MUST_USE sq_status engine_init(void (*log_cb)(int code, const char *message), struct sq_error *err);
 
+/* How many bytes of a database file connections map instead of reading; before engine_init(). 0, if this is not called.
+ * (sqlite.org/mmap.html: the map is only read from; a disk that fails under it ends the process.) */
+SQ_MUST_USE sq_status engine_set_mmap(int64_t bytes, struct sq_error *err);
+
 /* Opens (or makes) the data directory, locks it, and makes `default_name` if it does not exist. */
 SQ_MUST_USE sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
                                            struct engine_registry **ret_registry);

@@ -366,6 +366,7 @@ static sq_status server_open(struct server *server, struct sq_error *err)
     /* Before anything that starts a thread. */
     SQ_TRY(net_loop_new(err, &server->accept_loop));
     SQ_TRY(watch_signals(server, err));
+    SQ_TRY(engine_set_mmap((int64_t)config->mmap_bytes, err));
     SQ_TRY(engine_init(log_sqlite, err));
     SQ_TRY(engine_registry_open(config->data_dir, config->default_database, err, &server->host.databases));
     SQ_TRY(sched_new(server->host.databases, err, &server->sched));
