@@ -52,6 +52,14 @@ void sq_arena_reset(struct sq_arena *arena)
     arena->used_bytes = 0;
 }
 
+size_t sq_arena_bytes(const struct sq_arena *arena)
+{
+    size_t bytes = 0;
+    for (const struct sq_arena_block *block = arena->block; block != NULL; block = block->older)
+        bytes += sizeof(*block) + block->bytes;
+    return bytes;
+}
+
 void *sq_arena_alloc(struct sq_arena *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)

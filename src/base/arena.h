@@ -21,6 +21,8 @@ void sq_arena_init(struct sq_arena *arena);
 void sq_arena_done(struct sq_arena *arena);
 /* Forgets everything, keeps one block of ordinary size for reuse. */
 void sq_arena_reset(struct sq_arena *arena);
+/* Bytes of memory that it takes. */
+size_t sq_arena_bytes(const struct sq_arena *arena);
 
 /* `bytes` of uninitialised memory, aligned for any type, valid until reset; NULL if there is none to be had. */
 void *sq_arena_alloc(struct sq_arena *arena, size_t bytes) SQ_MUST_USE;

@@ -23,7 +23,13 @@ enum engine_effect {
 };
 
 /* Statements of transaction control, kept compiled. */
-enum engine_control { ENGINE_CONTROL_BEGIN, ENGINE_CONTROL_COMMIT, ENGINE_CONTROL_ROLLBACK, ENGINE_CONTROL_COUNT };
+enum engine_control {
+    ENGINE_CONTROL_BEGIN,
+    ENGINE_CONTROL_COMMIT,
+    ENGINE_CONTROL_ROLLBACK,
+    ENGINE_CONTROL_LOOK, /* reads the schema's number */
+    ENGINE_CONTROL_COUNT
+};
 
 /* What connection_state.c knows of a connection. */
 struct engine_connection_state {
@@ -33,6 +39,7 @@ struct engine_connection_state {
     bool is_damaged;                  /* a step has failed in a way that may outlast its statement */
     bool has_pending_schema;          /* the open transaction has changed the schema */
     bool has_changed_rows;            /* an INSERT, UPDATE or DELETE has run here: changes() is SQLite's own */
+    uint64_t seen_generation;         /* of the databases, when SQLite was last made to look at their schemas */
     uint64_t generation;              /* this connection's part of engine_connection_generation() */
     struct engine_carried carried;    /* from the connection that the session had before */
     sqlite3_stmt *controls[ENGINE_CONTROL_COUNT]; /* NULL until used */
@@ -64,6 +71,9 @@ void engine_connection_note_failure(struct engine_connection *connection, int re
 
 /* Runs `sql` if it is one of the statements of transaction control, which stay compiled: *ret_result is SQLite's. */
 bool engine_connection_exec_control(struct engine_connection *connection, const char *sql, int *ret_result);
+/* Before a statement is compiled: SQLite compiles with the schema that it knows, and notices only when a statement runs that
+ * it is an old one. Makes it look if this server has changed the schema since. */
+void engine_connection_look(struct engine_connection *connection);
 /* Before the connection is closed. */
 void engine_connection_state_done(struct engine_connection *connection);
 

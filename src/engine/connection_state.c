@@ -17,12 +17,18 @@
 #include "engine/database.h"
 #include "engine/error.h"
 
-uint64_t engine_connection_generation(const struct engine_connection *connection)
+/* What the databases have counted. */
+static uint64_t databases_generation(const struct engine_connection *connection)
 {
-    uint64_t generation = connection->state.generation + engine_database_generation(connection->state.database);
+    uint64_t generation = engine_database_generation(connection->state.database);
     for (size_t i = 0; i < connection->attached_count; i++)
         generation += engine_database_generation(connection->attached[i].database);
     return generation;
+}
+
+uint64_t engine_connection_generation(const struct engine_connection *connection)
+{
+    return connection->state.generation + databases_generation(connection);
 }
 
 /* Which database it was the statement does not say: all that it could have been. */
@@ -66,29 +72,50 @@ void engine_connection_note_damage(struct engine_connection *connection, int res
     }
 }
 
-/* --- Transaction control ------------------------------------------------------------------------------------------- */
+/* --- Statements that stay compiled --------------------------------------------------------------------------------- */
+
+static int run_control(struct engine_connection *connection, enum engine_control control, const char *sql)
+{
+    sqlite3_stmt **stmt = &connection->state.controls[control];
+    if (*stmt == NULL) {
+        int result = sqlite3_prepare_v3(connection->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL);
+        if (result != SQLITE_OK)
+            return result;
+    }
+    int stepped = sqlite3_step(*stmt);
+    int reset = sqlite3_reset(*stmt); /* repeats an error of the step, and leaves its message */
+    return stepped == SQLITE_DONE || stepped == SQLITE_ROW ? reset : stepped;
+}
+
+void engine_connection_look(struct engine_connection *connection)
+{
+    uint64_t generation = databases_generation(connection);
+    if (SQ_LIKELY(generation == connection->state.seen_generation))
+        return;
+    connection->state.seen_generation = generation;
+    /* An error will be met again by the statement that is to be compiled, or does not matter to it. */
+    (void)run_control(connection, ENGINE_CONTROL_LOOK, "SELECT 1 FROM main.sqlite_schema LIMIT 1");
+    for (size_t i = 0; i < connection->attached_count; i++) {
+        char *sql = sqlite3_mprintf("SELECT 1 FROM %Q.sqlite_schema LIMIT 1", connection->attached[i].alias);
+        if (sql != NULL)
+            (void)sqlite3_exec(connection->db, sql, NULL, NULL, NULL);
+        sqlite3_free(sql);
+    }
+}
 
 bool engine_connection_exec_control(struct engine_connection *connection, const char *sql, int *ret_result)
 {
-    static const char *const controls[ENGINE_CONTROL_COUNT] = {
+    static const char *const controls[ENGINE_CONTROL_LOOK] = {
         [ENGINE_CONTROL_BEGIN] = "BEGIN",
         [ENGINE_CONTROL_COMMIT] = "COMMIT",
         [ENGINE_CONTROL_ROLLBACK] = "ROLLBACK",
     };
     size_t control = 0;
-    while (control < ENGINE_CONTROL_COUNT && strcmp(controls[control], sql) != 0)
+    while (control < ENGINE_CONTROL_LOOK && strcmp(controls[control], sql) != 0)
         control++;
-    if (control == ENGINE_CONTROL_COUNT)
+    if (control == ENGINE_CONTROL_LOOK)
         return false;
-    sqlite3_stmt **stmt = &connection->state.controls[control];
-    if (*stmt == NULL) {
-        *ret_result = sqlite3_prepare_v3(connection->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL);
-        if (*ret_result != SQLITE_OK)
-            return true;
-    }
-    int stepped = sqlite3_step(*stmt);
-    int reset = sqlite3_reset(*stmt); /* repeats an error of the step, and leaves its message */
-    *ret_result = stepped == SQLITE_DONE ? reset : stepped;
+    *ret_result = run_control(connection, (enum engine_control)control, sql);
     return true;
 }
 
@@ -120,7 +147,7 @@ struct engine_carried engine_connection_carry(const struct engine_connection *co
 bool engine_connection_is_as_new(const struct engine_connection *connection)
 {
     struct engine_carried carried = engine_connection_carry(connection);
-    return connection->statement_count == 0 && !connection->state.is_damaged &&
+    return connection->statement_count == 0 && !connection->state.is_damaged && !connection->state.has_changed_rows &&
            engine_connection_is_stateless(connection) && carried.last_insert_rowid == 0 && carried.changes == 0 &&
            carried.total_changes == 0;
 }

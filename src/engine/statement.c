@@ -89,6 +89,7 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
         return sq_fail(err, SQ_LIMIT, "the statement is too long (%zu bytes)", length);
     sqlite3_stmt *stmt = NULL;
     const char *tail = sql;
+    engine_connection_look(connection);
     connection->state.effects = 0;
     /* The length includes the NUL: SQLite then works on our text instead of a copy. */
     int result = sqlite3_prepare_v3(connection->db, sql, (int)length + 1, SQLITE_PREPARE_PERSISTENT, &stmt, &tail);
@@ -111,7 +112,8 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     statement->stmt = stmt;
     statement->is_readonly = sqlite3_stmt_readonly(stmt) != 0;
     statement->effects = connection->state.effects & ~(unsigned)ENGINE_EFFECT_ROWS;
-    statement->changes_rows = connection->state.effects == ENGINE_EFFECT_ROWS;
+    /* Connecting a virtual table asks for the same right. */
+    statement->changes_rows = !statement->is_readonly && connection->state.effects == ENGINE_EFFECT_ROWS;
     /* Some pragmas work while they are compiled (sqlite.org/pragma.html). */
     if (SQ_UNLIKELY((statement->effects & ENGINE_EFFECT_CONNECTION) != 0))
         engine_connection_note_effects(connection, ENGINE_EFFECT_CONNECTION);

@@ -28,6 +28,15 @@ struct sq_buf;
     X(METRICS_ROWS_SENT, "sqld_rows_sent_total", "", "Rows sent to clients.")                                          \
     X(METRICS_BYTES_RECEIVED, "sqld_received_bytes_total", "", "Bytes received from clients.")                         \
     X(METRICS_BYTES_SENT, "sqld_sent_bytes_total", "", "Bytes sent to clients.")                                       \
+    X(METRICS_SENDS, "sqld_sends_total", "", "Calls to the system that have sent something to a client.")              \
+    X(METRICS_STATEMENT_CACHE_HITS, "sqld_statement_cache_total", "result=\"hit\"",                                    \
+      "Statements of clients that were found compiled, and that had to be compiled.")                                  \
+    X(METRICS_STATEMENT_CACHE_MISSES, "sqld_statement_cache_total", "result=\"miss\"", "")                             \
+    X(METRICS_DATABASE_CONNECTIONS_OPENED, "sqld_database_connections_total", "from=\"opened\"",                       \
+      "SQLite connections that sessions have taken: opened for them, or given up by others.")                          \
+    X(METRICS_DATABASE_CONNECTIONS_REUSED, "sqld_database_connections_total", "from=\"reused\"", "")                   \
+    X(METRICS_SESSIONS_RESTED, "sqld_sessions_rested_total", "",                                                       \
+      "How often an idle session has given its memory back, and its SQLite connection if it could.")                   \
     X(METRICS_CANCELS, "sqld_cancel_requests_total", "", "Cancel requests that found their statement's session.")      \
     X(METRICS_STATEMENT_TIMEOUTS, "sqld_statement_timeouts_total", "", "Statements stopped by statement_timeout.")     \
     X(METRICS_STATEMENT_YIELDS, "sqld_statement_yields_total", "",                                                     \
@@ -38,7 +47,8 @@ struct sq_buf;
 #define METRICS_GAUGES(X)                                                                                              \
     X(METRICS_CONNECTIONS_OPEN, "sqld_connections", "", "Client connections open now.")                                \
     X(METRICS_QUERIES_RUNNING, "sqld_queries_running", "", "Statements running now.")                                  \
-    X(METRICS_QUERIES_WAITING, "sqld_queries_waiting", "", "Statements waiting for a write lock now.")
+    X(METRICS_QUERIES_WAITING, "sqld_queries_waiting", "", "Statements waiting for a write lock now.")                 \
+    X(METRICS_DATABASE_CONNECTIONS, "sqld_database_connections", "", "SQLite connections of sessions open now.")
 
 /* X(id, name, labels, help). Durations; handed in as microseconds, shown in seconds. */
 #define METRICS_HISTOGRAMS(X)                                                                                          \

@@ -27,6 +27,7 @@
 #include "engine/database.h"
 #include "engine/statement.h"
 #include "metrics/metrics.h"
+#include "sched/connection_pool.h"
 #include "sched/scheduler_internal.h"
 
 enum {
@@ -45,6 +46,7 @@ struct sched {
     pthread_mutex_t mutex;
     struct sq_map databases; /* name -> struct sched_database */
     struct sched_checkpointer *checkpointer;
+    struct connection_pool *connection_pool;
 };
 
 struct sched_statement {
@@ -59,7 +61,9 @@ struct sched_service {
     struct slot_ticket ticket;
     bool has_ticket;   /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
     bool has_snapshot; /* the connection reads a snapshot whose position is in rests_on */
-    struct engine_connection *connection; /* NULL until the first statement */
+    struct engine_connection *connection; /* NULL until the first statement, and again while the session rests */
+    struct engine_carried carried;        /* while it rests: what the last connection has left */
+    uint64_t generation;                  /* above all generations of former connections */
     struct sq_value *values;              /* the current row */
     size_t value_capacity;
 };
@@ -128,7 +132,27 @@ static sq_status open_connection(struct sched_service *service, struct sq_error 
         .function_count = context->function_count,
         .function_context = context->function_context,
     };
-    return engine_connection_open(context->database, &options, err, &service->connection);
+    struct engine_connection *connection = NULL;
+    SQ_TRY(connection_pool_take(service->sched->connection_pool, context->database, &options, err, &connection));
+    if (service->carried.last_insert_rowid != 0 || service->carried.total_changes != 0) {
+        sq_status status = engine_connection_take_over(connection, &service->carried, err);
+        if (status != SQ_OK) {
+            connection_pool_give(service->sched->connection_pool, context->database, connection);
+            return status;
+        }
+    }
+    service->connection = connection;
+    return SQ_OK;
+}
+
+/* The connection goes; what was learnt about statements with it holds no longer. */
+static void give_connection(struct sched_service *service)
+{
+    if (service->connection == NULL)
+        return;
+    service->generation += engine_connection_generation(service->connection) + 1;
+    connection_pool_give(service->sched->connection_pool, service->base.context->database, service->connection);
+    service->connection = NULL;
 }
 
 static sq_status sched_prepare(struct service *base, const char *sql, size_t length, struct sq_error *err,
@@ -288,17 +312,30 @@ static enum query_progress retry_later(struct sched_service *service, struct que
     return QUERY_WAITING;
 }
 
+/* After the first step: whether the statement is still the one that was prepared. */
+static sq_status follow_change(struct sched_service *service, struct query *query, struct sq_error *err)
+{
+    struct service_statement *statement = query->statement;
+    struct engine_statement *engine = statement_of(statement)->engine;
+    statement->has_changed = engine_statement_has_changed(engine);
+    if (SQ_LIKELY(!statement->has_changed))
+        return SQ_OK;
+    statement->column_count = engine_statement_column_count(engine);
+    return reserve_values(service, statement->column_count, err);
+}
+
 /* Steps until something stops it. */
 static enum query_progress step_query(struct sched_service *service, struct query *query, struct sink *sink,
                                       struct sq_error *err)
 {
     struct engine_statement *engine = statement_of(query->statement)->engine;
-    size_t column_count = query->statement->column_count;
     uint64_t row_count_end = query->row_limit > 0 ? query->row_count + query->row_limit : UINT64_MAX;
     int64_t slice_end_us = 0;
     for (;;) {
         enum engine_step step = engine_statement_step(engine, err);
         note_snapshot(service);
+        if (query->row_count == 0 && follow_change(service, query, err) != SQ_OK)
+            return fail_query(service, query);
         switch (step) {
         case ENGINE_STEP_DONE:
             query->changes = engine_connection_changes(service->connection);
@@ -321,7 +358,7 @@ static enum query_progress step_query(struct sched_service *service, struct quer
             break;
         }
         if (engine_statement_row(engine, service->values, err) != SQ_OK ||
-            sink->row_cb(sink, service->values, column_count, err) != SQ_OK)
+            sink->row_cb(sink, service->values, query->statement->column_count, err) != SQ_OK)
             return fail_query(service, query);
         query->row_count++;
         if (query->row_count == row_count_end)
@@ -354,6 +391,7 @@ static enum query_progress sched_run(struct service *base, struct query *query, 
         enum query_progress progress = QUERY_FAILED;
         if (!query->statement->is_readonly && !take_slot(service, query, err, &progress))
             return progress;
+        engine_statement_allow_change(statement_of(query->statement)->engine, query->may_change_columns);
         if (reserve_values(service, query->statement->column_count, err) != SQ_OK ||
             engine_statement_bind(statement_of(query->statement)->engine, query->parameters,
                                   query->statement->parameter_count, err) != SQ_OK)
@@ -413,9 +451,39 @@ static sq_status sched_detach(struct service *base, const char *alias, struct sq
 static void sched_reset(struct service *base)
 {
     struct sched_service *service = service_of(base);
-    engine_connection_free(service->connection);
-    service->connection = NULL;
+    give_connection(service);
+    service->carried = (struct engine_carried){0};
     settle_slot(service);
+}
+
+static uint64_t sched_generation(struct service *base)
+{
+    struct sched_service *service = service_of(base);
+    return service->generation + (service->connection != NULL ? engine_connection_generation(service->connection) : 0);
+}
+
+static size_t sched_statement_bytes(struct service *base, struct service_statement *statement)
+{
+    (void)base;
+    return sizeof(struct sched_statement) + engine_statement_bytes(statement_of(statement)->engine);
+}
+
+static bool sched_may_rest(struct service *base)
+{
+    struct sched_service *service = service_of(base);
+    return !service->has_ticket && (service->connection == NULL || engine_connection_is_stateless(service->connection));
+}
+
+static void sched_rest(struct service *base)
+{
+    struct sched_service *service = service_of(base);
+    sq_assert(sched_may_rest(base));
+    if (service->connection != NULL)
+        service->carried = engine_connection_carry(service->connection);
+    give_connection(service);
+    free(service->values);
+    service->values = NULL;
+    service->value_capacity = 0;
 }
 
 void sched_database_ref(struct sched *sched, struct sched_database *database)
@@ -460,6 +528,10 @@ static const struct service_ops sched_ops = {
     .attach = sched_attach,
     .detach = sched_detach,
     .reset = sched_reset,
+    .generation = sched_generation,
+    .statement_bytes = sched_statement_bytes,
+    .may_rest = sched_may_rest,
+    .rest = sched_rest,
     .free = sched_service_free,
 };
 
@@ -513,6 +585,11 @@ sq_status sched_new(struct engine_registry *registry, struct sq_error *err, stru
     if (sched == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for the scheduler");
     sched->factory.make_cb = make_service;
+    sched->connection_pool = connection_pool_new();
+    if (sched->connection_pool == NULL) {
+        free(sched);
+        return sq_fail(err, SQ_NOMEM, "out of memory for the scheduler");
+    }
     pthread_mutex_init(&sched->mutex, NULL);
     sq_map_init(&sched->databases);
     sq_status status = sched_checkpointer_new(sched, registry, err, &sched->checkpointer);
@@ -529,6 +606,7 @@ void sched_free(struct sched *sched)
     if (sched == NULL)
         return;
     sched_checkpointer_free(sched->checkpointer);
+    connection_pool_free(sched->connection_pool);
     sq_assert(sched->databases.count == 0);
     sq_map_done(&sched->databases);
     pthread_mutex_destroy(&sched->mutex);
@@ -538,6 +616,21 @@ void sched_free(struct sched *sched)
 struct service_factory *sched_factory(struct sched *sched)
 {
     return &sched->factory;
+}
+
+void sched_set_idle_connections(struct sched *sched, size_t idle_max, int64_t idle_us)
+{
+    connection_pool_configure(sched->connection_pool, idle_max, idle_us);
+}
+
+bool sched_has_many_connections(const struct sched *sched)
+{
+    return connection_pool_is_crowded(sched->connection_pool);
+}
+
+void sched_forget_database(struct sched *sched, const char *name)
+{
+    connection_pool_forget(sched->connection_pool, name);
 }
 
 size_t sched_queue_length(struct sched *sched, const char *name)

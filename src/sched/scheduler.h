@@ -8,6 +8,10 @@
 #ifndef SQ_SCHED_SCHEDULER_H
 #define SQ_SCHED_SCHEDULER_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/status.h"
 #include "sched/service.h"
 
@@ -19,6 +23,14 @@ void sched_free(struct sched *sched);
 
 /* The factory of scheduler services; belongs to the scheduler. */
 struct service_factory *sched_factory(struct sched *sched);
+
+/* How many SQLite connections idle sessions may keep, and how many more wait, as good as new, for new sessions or for those
+ * that come back; and for how long those wait. 0 of them before this is called. May be called again. */
+void sched_set_idle_connections(struct sched *sched, size_t idle_max, int64_t idle_us);
+/* Whether there are more open than that: idle sessions should give theirs back soon. Cheap. */
+bool sched_has_many_connections(const struct sched *sched);
+/* Closes the connections to the database `name` that wait for sessions: it is to be dropped or renamed. */
+void sched_forget_database(struct sched *sched, const char *name);
 
 /* For operators: how many statements wait for the write slot of the database `name`. */
 size_t sched_queue_length(struct sched *sched, const char *name);

@@ -62,6 +62,26 @@ void service_forward_reset(struct service *service)
     service_reset(service->inner);
 }
 
+uint64_t service_forward_generation(struct service *service)
+{
+    return service_generation(service->inner);
+}
+
+size_t service_forward_statement_bytes(struct service *service, struct service_statement *statement)
+{
+    return service_statement_bytes(service->inner, statement);
+}
+
+bool service_forward_may_rest(struct service *service)
+{
+    return service_may_rest(service->inner);
+}
+
+void service_forward_rest(struct service *service)
+{
+    service_rest(service->inner);
+}
+
 void service_forward_free(struct service *service)
 {
     service_free(service->inner);

@@ -65,6 +65,8 @@ struct service_context {
 struct service_statement {
     bool is_readonly; /* changes nothing; needs no write slot */
     bool is_explain;
+    bool
+        has_changed; /* the schema was not the one it was prepared for; its columns may be others, column_count is right */
     size_t column_count;
     size_t parameter_count;
 };
@@ -81,6 +83,7 @@ struct query {
     uint64_t row_limit;                /* QUERY_SUSPENDED after so many rows from here on; 0: no limit */
     const char *verb;                  /* "SELECT", constant, or NULL: for errors and people */
     const char *text;                  /* the SQL, or NULL: for the log; lives as long as the query */
+    bool may_change_columns;           /* nobody was told of the columns: others, after a schema change, are no error */
 
     enum query_stage { QUERY_NEW, QUERY_QUEUED, QUERY_RETRYING, QUERY_RUNNING, QUERY_ENDED } stage;
     uint64_t row_count;   /* rows given to the sink so far */
@@ -116,6 +119,10 @@ struct service_ops {
     sq_status (*attach)(struct service *service, const char *database, const char *alias, struct sq_error *err);
     sq_status (*detach)(struct service *service, const char *alias, struct sq_error *err);
     void (*reset)(struct service *service);
+    uint64_t (*generation)(struct service *service);
+    size_t (*statement_bytes)(struct service *service, struct service_statement *statement);
+    bool (*may_rest)(struct service *service);
+    void (*rest)(struct service *service);
     void (*free)(struct service *service);
 };
 
@@ -193,6 +200,27 @@ static inline void service_reset(struct service *service)
 {
     service->ops->reset(service);
 }
+/* A number that grows whenever SQL may mean something else than before: what was learnt about a statement holds as long as
+ * it stays the same. (When there are roles, a change of rights has to count too.) */
+static inline uint64_t service_generation(struct service *service)
+{
+    return service->ops->generation(service);
+}
+/* Bytes of memory that keeping the statement costs, roughly. */
+static inline size_t service_statement_bytes(struct service *service, struct service_statement *statement)
+{
+    return service->ops->statement_bytes(service, statement);
+}
+/* Whether nothing would be lost if the service gave back what it holds while nobody uses it. */
+static inline bool service_may_rest(struct service *service)
+{
+    return service->ops->may_rest(service);
+}
+/* Gives it back; all statements must have been released. The next call takes it again. Only after service_may_rest(). */
+static inline void service_rest(struct service *service)
+{
+    service->ops->rest(service);
+}
 /* Rolls back what is open and frees the service and those inside it. NULL is allowed. */
 static inline void service_free(struct service *service)
 {
@@ -218,6 +246,10 @@ sq_status service_forward_attach(struct service *service, const char *database, 
     SQ_MUST_USE;
 sq_status service_forward_detach(struct service *service, const char *alias, struct sq_error *err) SQ_MUST_USE;
 void service_forward_reset(struct service *service);
+uint64_t service_forward_generation(struct service *service);
+size_t service_forward_statement_bytes(struct service *service, struct service_statement *statement);
+bool service_forward_may_rest(struct service *service);
+void service_forward_rest(struct service *service);
 /* Frees `inner` and then the layer itself, which came from malloc(). */
 void service_forward_free(struct service *service);
 
@@ -225,7 +257,9 @@ void service_forward_free(struct service *service);
     .prepare = service_forward_prepare, .column = service_forward_column, .infer = service_forward_infer,              \
     .release = service_forward_release, .exec = service_forward_exec,                                                  \
     .is_in_transaction = service_forward_is_in_transaction, .attach = service_forward_attach,                          \
-    .detach = service_forward_detach, .reset = service_forward_reset
+    .detach = service_forward_detach, .reset = service_forward_reset, .generation = service_forward_generation,        \
+    .statement_bytes = service_forward_statement_bytes, .may_rest = service_forward_may_rest,                          \
+    .rest = service_forward_rest
 #define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH SERVICE_OPS_FORWARD_REST, .free = service_forward_free
 #define SERVICE_OPS_FORWARD_ALL_BUT_RUN SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH, .finish = service_forward_finish
 #define SERVICE_OPS_FORWARD_ALL_BUT_FREE                                                                               \

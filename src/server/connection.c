@@ -207,6 +207,7 @@ static bool connection_send(struct connection *connection)
             send(connection->watch.fd, sq_buf_bytes(&connection->out), sq_buf_length(&connection->out), MSG_NOSIGNAL);
         if (sent > 0) {
             metrics_counter_add(METRICS_BYTES_SENT, (uint64_t)sent);
+            metrics_counter_add(METRICS_SENDS, 1);
             sq_buf_consume(&connection->out, (size_t)sent);
             connection->is_cut = sq_buf_length(&connection->out) > 0;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -226,11 +227,12 @@ static void connection_arm(struct connection *connection)
     int64_t deadline_us =
         connection->is_closing ? connection->closing_deadline_us : session_deadline_us(connection->session);
     struct sq_error err;
-    if (deadline_us == 0) {
-        net_timer_clear(connection->loop, &connection->timer);
-    } else if (net_timer_set(connection->loop, &connection->timer, deadline_us, &err) != SQ_OK) {
+    /* A timer that is early does no harm: it finds nothing due and is set anew. Moving it with every statement would cost
+     * more than that. */
+    if (deadline_us == 0 || (connection->timer.is_set && connection->timer.due_us <= deadline_us))
+        return;
+    if (net_timer_set(connection->loop, &connection->timer, deadline_us, &err) != SQ_OK)
         sq_log_error(SQ_LOG_ERROR, "server", "time limit not set", &err);
-    }
 }
 
 /* The worker with the fewest connections. */
@@ -363,6 +365,10 @@ static void connection_go(struct connection *connection, enum connection_next ne
         net_loop_post(connection->loop, &connection->task);
         break;
     case NEXT_WAIT:
+        if (SQ_UNLIKELY(session_is_resting(connection->session))) {
+            sq_buf_shrink(&connection->in, 0);
+            sq_buf_shrink(&connection->out, 0);
+        }
         break;
     }
     connection_arm(connection);

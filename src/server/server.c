@@ -227,6 +227,7 @@ static void reload(struct server *server)
     server->config = config;
     pthread_mutex_unlock(&server->config_mutex);
     server->connection_max = (size_t)config->max_connections;
+    sched_set_idle_connections(server->sched, (size_t)config->idle_connections, config->idle_connection_timeout_us);
     config_free(old);
     sq_log(SQ_LOG_INFO, "server", "configuration reloaded", "changed=%zu", changes.changed_count);
     log_names("option changed, for new sessions", changes.changed, changes.changed_count);
@@ -370,6 +371,7 @@ static sq_status server_open(struct server *server, struct sq_error *err)
     SQ_TRY(engine_init(log_sqlite, err));
     SQ_TRY(engine_registry_open(config->data_dir, config->default_database, err, &server->host.databases));
     SQ_TRY(sched_new(server->host.databases, err, &server->sched));
+    sched_set_idle_connections(server->sched, (size_t)config->idle_connections, config->idle_connection_timeout_us);
     server_stack_init(&server->stack, sched_factory(server->sched));
     server->host.factory = &server->stack.factory;
     server->host.sched = server->sched;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/database.h"
+#include "sched/scheduler.h"
 #include "session/session_internal.h"
 
 enum {
@@ -130,17 +131,6 @@ static sq_status execute_set_constraints(struct session *session, const struct c
 
 /* --- DISCARD ------------------------------------------------------------------------------------------------------- */
 
-/* Statements that are prepared keep their text and compile again when they are next used. */
-static void release_compiled(struct session *session)
-{
-    struct sq_map_cursor at = {0};
-    struct prepared *prepared;
-    while ((prepared = sq_map_next(&session->statements, &at)) != NULL)
-        prepared_release_compiled(prepared);
-    if (session->unnamed_statement != NULL)
-        prepared_release_compiled(session->unnamed_statement);
-}
-
 static sq_status execute_discard(struct session *session, enum command_discard what, struct sq_error *err)
 {
     if (session->txn != SESSION_TXN_NONE && what != COMMAND_DISCARD_PLANS && what != COMMAND_DISCARD_SEQUENCES)
@@ -150,7 +140,7 @@ static sq_status execute_discard(struct session *session, enum command_discard w
     case COMMAND_DISCARD_SEQUENCES:
         return SQ_OK;
     case COMMAND_DISCARD_PLANS:
-        release_compiled(session);
+        rest_release_compiled(session);
         return SQ_OK;
     case COMMAND_DISCARD_TEMP:
     case COMMAND_DISCARD_ALL:
@@ -163,7 +153,7 @@ static sq_status execute_discard(struct session *session, enum command_discard w
         notify_unlisten(session->host->notify_hub, &session->listener, NULL);
     }
     /* Temporary tables, attached databases and pragmas belong to the SQLite connection: a new one has none of them. */
-    release_compiled(session);
+    rest_release_compiled(session);
     service_reset(session->service);
     return SQ_OK;
 }
@@ -310,6 +300,7 @@ static sq_status try_drop_database(struct session *session, const struct command
     }
     if (strcmp(drop->name, session->database_name) == 0)
         return sq_fail_sql(err, SQ_SQL, "55006", "cannot drop the currently open database");
+    sched_forget_database(session->host->sched, drop->name);
     sq_status status = engine_database_drop(session->host->databases, drop->name, err);
     if (status == SQ_BUSY && drop->is_force)
         session_registry_interrupt_database(session->host->sessions, drop->name, &session->entry,
@@ -370,6 +361,7 @@ static sq_status execute_rename_database(struct session *session, const struct c
     SQ_TRY(check_no_block(session, "ALTER DATABASE", err));
     if (strcmp(rename->name, session->database_name) == 0)
         return sq_fail_sql(err, SQ_SQL, "0A000", "current database cannot be renamed");
+    sched_forget_database(session->host->sched, rename->name);
     SQ_TRY(engine_database_rename(session->host->databases, rename->name, rename->new_name, err));
     log_ddl(session, "database renamed", rename->new_name);
     return SQ_OK;

@@ -581,6 +581,7 @@ static sq_status start_copy_out(struct session *session, struct portal *portal, 
     SQ_TRY(open_copy_out(session, portal, err));
     struct portal *child = portal->child;
     SQ_TRY(transaction_before_statement(session, child->prepared, false, err));
+    child->prepared->is_announced = true;
     SQ_TRY(portal_start(child, err));
     pgwire_put_copy_out_response(session->out, PGWIRE_FORMAT_TEXT, child->prepared->column_count);
     put_header(session, child->prepared);

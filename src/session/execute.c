@@ -94,7 +94,8 @@ static sq_status on_row(struct sink *base, const struct sq_value *values, size_t
     struct row_sink *sink = SQ_CONTAINER_OF(base, struct row_sink, base);
     struct session *session = sink->session;
     struct portal *portal = sink->portal;
-    sink->row_count++;
+    if (SQ_UNLIKELY(sink->row_count++ == 0 && portal->query.statement->has_changed))
+        SQ_TRY(portal_follow_change(portal, err));
     switch (sink->purpose) {
     case RUN_MOVE:
         return SQ_OK;
@@ -280,7 +281,11 @@ static void run_end(struct session *session, enum query_progress progress, struc
         break;
     case QUERY_DONE:
         portal->state = PORTAL_DONE;
-        status = portal_stop(portal, err);
+        /* No row came, so formats do not matter. */
+        if (SQ_UNLIKELY(portal->query.statement->has_changed && portal->formats == NULL))
+            status = portal_follow_change(portal, err);
+        sq_status stopped_done = portal_stop(portal, status == SQ_OK ? err : NULL);
+        status = status == SQ_OK ? stopped_done : status;
         if (status == SQ_OK)
             status = answer_done(session, portal, err);
         break;

@@ -129,7 +129,7 @@ static sq_status parse_statement(struct session *session, const struct pgwire_pa
         types[i] = pgwire_oids_get(&parse->types, i);
     size_t consumed = 0;
     struct prepared *prepared = NULL;
-    SQ_TRY(prepared_new(session, parse->query.data, parse->query.length, types, parse->types.count, true, err,
+    SQ_TRY(prepared_get(session, parse->query.data, parse->query.length, types, parse->types.count, true, err,
                         &prepared, &consumed));
     sq_status status = SQ_OK;
     if (!sql_statement_inspect(parse->query.data + consumed, parse->query.length - consumed).is_empty)

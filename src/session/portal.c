@@ -4,21 +4,53 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/statement.h"
 #include "pgwire/pgtype.h"
 #include "session/session_internal.h"
+
+enum { PORTAL_KEEP_BYTES = 4096 /* of a held row's buffer */ };
 
 sq_status portal_new(struct session *session, struct prepared *prepared, struct sq_error *err,
                      struct portal **ret_portal)
 {
-    struct portal *portal = calloc(1, sizeof(*portal));
-    if (portal == NULL)
-        return sq_fail(err, SQ_NOMEM, "out of memory for a portal");
+    struct portal *portal = SQ_STEAL(session->spare_portal);
+    if (portal == NULL) {
+        portal = calloc(1, sizeof(*portal));
+        if (portal == NULL)
+            return sq_fail(err, SQ_NOMEM, "out of memory for a portal");
+        sq_arena_init(&portal->arena);
+        sq_buf_init(&portal->held_row, session->row_bytes_max);
+    }
     portal->session = session;
     portal->prepared = prepared_ref(prepared);
-    sq_arena_init(&portal->arena);
-    sq_buf_init(&portal->held_row, session->row_bytes_max);
     *ret_portal = portal;
     return SQ_OK;
+}
+
+/* Keeps the memory of a portal for the next one: almost every statement needs one. */
+static bool keep_spare(struct portal *portal)
+{
+    struct session *session = portal->session;
+    if (session->spare_portal != NULL)
+        return false;
+    struct sq_arena arena = portal->arena;
+    struct sq_buf held_row = portal->held_row;
+    sq_arena_reset(&arena);
+    sq_buf_truncate(&held_row, 0);
+    sq_buf_shrink(&held_row, PORTAL_KEEP_BYTES);
+    *portal = (struct portal){.session = session, .arena = arena, .held_row = held_row};
+    session->spare_portal = portal;
+    return true;
+}
+
+void portal_free_spare(struct session *session)
+{
+    struct portal *portal = SQ_STEAL(session->spare_portal);
+    if (portal == NULL)
+        return;
+    sq_arena_done(&portal->arena);
+    sq_buf_done(&portal->held_row);
+    free(portal);
 }
 
 void portal_free(struct portal *portal)
@@ -28,6 +60,8 @@ void portal_free(struct portal *portal)
     sq_assert(portal->query.statement == NULL);
     portal_free(portal->child);
     prepared_unref(portal->prepared);
+    if (keep_spare(portal))
+        return;
     sq_arena_done(&portal->arena);
     sq_buf_done(&portal->held_row);
     free(portal);
@@ -164,12 +198,27 @@ sq_status portal_start(struct portal *portal, struct sq_error *err)
 {
     sq_assert(portal->state == PORTAL_READY && portal->query.statement == NULL);
     struct service_statement *statement = NULL;
+    size_t column_count = portal->prepared->column_count;
     SQ_TRY(prepared_take_statement(portal->prepared, err, &statement));
+    if (SQ_UNLIKELY(portal->prepared->column_count != column_count && portal->formats != NULL)) {
+        prepared_give_statement(portal->prepared, statement);
+        return engine_statement_fail_changed(err);
+    }
     portal->query = (struct query){
         .statement = statement,
         .parameters = portal->parameters,
         .stage = QUERY_NEW,
+        .may_change_columns = !portal->prepared->is_announced && portal->formats == NULL,
     };
+    return SQ_OK;
+}
+
+sq_status portal_follow_change(struct portal *portal, struct sq_error *err)
+{
+    size_t column_count = portal->prepared->column_count;
+    SQ_TRY(prepared_refresh(portal->prepared, portal->query.statement, err));
+    if (portal->prepared->column_count != column_count && portal->formats != NULL)
+        return engine_statement_fail_changed(err);
     return SQ_OK;
 }
 

@@ -50,6 +50,12 @@ SQ_MUST_USE sq_status portal_start(struct portal *portal, struct sq_error *err);
 SQ_MUST_USE sq_status portal_stop(struct portal *portal, struct sq_error *err);
 /* portal_stop() must have been called if it ever started. NULL is allowed. */
 void portal_free(struct portal *portal);
+/* Frees the session's spare portal, if it has one. */
+void portal_free_spare(struct session *session);
+
+/* After the first step of a run: if the statement has turned out to be another one than was prepared, takes its columns
+ * over, or fails if they were announced. */
+SQ_MUST_USE sq_status portal_follow_change(struct portal *portal, struct sq_error *err);
 
 /* Copies values in as the portal's parameters. */
 SQ_MUST_USE sq_status portal_copy_parameters(struct portal *portal, const struct sq_value *values, size_t count,

@@ -6,6 +6,7 @@
 
 #include "base/utf8.h"
 #include "engine/statement.h"
+#include "metrics/metrics.h"
 #include "pgwire/backend.h"
 #include "pgwire/pgtype.h"
 #include "session/rewrite.h"
@@ -19,35 +20,94 @@ static sq_status fail_nomem(struct sq_error *err)
     return sq_fail(err, SQ_NOMEM, "out of memory for a prepared statement");
 }
 
+/* A column's name as it is announced: its length, and *ret_column with the rest. */
+static size_t read_column(const struct prepared *prepared, struct service_statement *statement, size_t index,
+                          struct service_column *ret_column)
+{
+    service_column(prepared->service, statement, index, ret_column);
+    /* SQLite names a bare expression by its text: SELECT current_user is still called that. */
+    const char *name = ret_column->name;
+    size_t length = strlen(name);
+    if (prepared->shape.has_session_names && length > 2 && strcmp(name + length - 2, "()") == 0 &&
+        strcspn(name, "()") == length - 2)
+        length -= 2;
+    return length;
+}
+
+static uint32_t declared_oid(const struct service_column *column)
+{
+    return column->type != SQ_TYPE_ANY ? pgtype_oid_of(column->type) : 0;
+}
+
+/* Column types as they are before anything has been resolved. */
+static void reset_columns(struct prepared *prepared)
+{
+    prepared->is_frozen = prepared->column_count > 0;
+    for (size_t i = 0; i < prepared->column_count; i++) {
+        prepared->column_oids[i] = prepared->declared_oids[i];
+        prepared->is_frozen = prepared->is_frozen && prepared->column_oids[i] != 0;
+    }
+}
+
+static sq_status fill_columns(struct prepared *prepared, struct service_statement *statement, struct sq_error *err)
+{
+    size_t count = statement->column_count;
+    const char **names = sq_arena_calloc(&prepared->arena, count + 1, sizeof(char *));
+    uint32_t *oids = sq_arena_calloc(&prepared->arena, count + 1, sizeof(uint32_t));
+    uint32_t *declared = sq_arena_calloc(&prepared->arena, count + 1, sizeof(uint32_t));
+    if (names == NULL || oids == NULL || declared == NULL)
+        return fail_nomem(err);
+    for (size_t i = 0; i < count; i++) {
+        struct service_column column;
+        size_t length = read_column(prepared, statement, i, &column);
+        names[i] = sq_arena_copy(&prepared->arena, column.name, length);
+        if (names[i] == NULL)
+            return fail_nomem(err);
+        declared[i] = declared_oid(&column);
+    }
+    prepared->column_count = count;
+    prepared->column_names = names;
+    prepared->column_oids = oids;
+    prepared->declared_oids = declared;
+    prepared->has_inferred = false;
+    reset_columns(prepared);
+    return SQ_OK;
+}
+
 /* Everything that is known once the services have compiled `sql`. */
 static sq_status fill_from_statement(struct prepared *prepared, struct sq_error *err)
 {
     struct service_statement *statement = prepared->statement;
     prepared->is_readonly = statement->is_readonly;
     prepared->parameter_count = prepared->statement_parameter_count = statement->parameter_count;
-    prepared->column_count = statement->column_count;
-    if (prepared->column_count == 0)
+    if (statement->column_count == 0)
         return SQ_OK;
-    prepared->column_names = sq_arena_calloc(&prepared->arena, prepared->column_count, sizeof(char *));
-    prepared->column_oids = sq_arena_calloc(&prepared->arena, prepared->column_count, sizeof(uint32_t));
-    if (prepared->column_names == NULL || prepared->column_oids == NULL)
-        return fail_nomem(err);
-    prepared->is_frozen = true;
+    return fill_columns(prepared, statement, err);
+}
+
+static bool has_same_columns(const struct prepared *prepared, struct service_statement *statement)
+{
+    if (statement->column_count != prepared->column_count)
+        return false;
     for (size_t i = 0; i < prepared->column_count; i++) {
         struct service_column column;
-        service_column(prepared->service, statement, i, &column);
-        /* SQLite names a bare expression by its text: SELECT current_user is still called that. */
-        size_t name_length = strlen(column.name);
-        if (prepared->shape.has_session_names && name_length > 2 && strcmp(column.name + name_length - 2, "()") == 0 &&
-            strcspn(column.name, "()") == name_length - 2)
-            name_length -= 2;
-        prepared->column_names[i] = sq_arena_copy(&prepared->arena, column.name, name_length);
-        if (prepared->column_names[i] == NULL)
-            return fail_nomem(err);
-        prepared->column_oids[i] = column.type != SQ_TYPE_ANY ? pgtype_oid_of(column.type) : 0;
-        prepared->is_frozen = prepared->is_frozen && prepared->column_oids[i] != 0;
+        size_t length = read_column(prepared, statement, i, &column);
+        if (strlen(prepared->column_names[i]) != length ||
+            memcmp(prepared->column_names[i], column.name, length) != 0 ||
+            prepared->declared_oids[i] != declared_oid(&column))
+            return false;
     }
-    return SQ_OK;
+    return true;
+}
+
+sq_status prepared_refresh(struct prepared *prepared, struct service_statement *statement, struct sq_error *err)
+{
+    statement->has_changed = false;
+    if (prepared->is_announced)
+        return SQ_OK;
+    prepared->cache = NULL; /* the next one begins anew; what is stale in this arena goes with it */
+    prepared->has_inferred = false;
+    return has_same_columns(prepared, statement) ? SQ_OK : fill_columns(prepared, statement, err);
 }
 
 /* Parameters: those of the statement, and those that Parse has declared. */
@@ -170,6 +230,7 @@ sq_status prepared_new(struct session *session, const char *text, size_t length,
         return fail_nomem(err);
     prepared->ref_count = 1;
     prepared->service = session->service;
+    sq_list_init(&prepared->cache_links);
     sq_arena_init(&prepared->arena);
     size_t consumed = 0;
     SQ_TRY(command_parse(text, length, &prepared->arena, &prepared->command, &consumed, err));
@@ -195,6 +256,136 @@ sq_status prepared_new(struct session *session, const char *text, size_t length,
     return SQ_OK;
 }
 
+/* --- Found again ------------------------------------------------------------------------------------------------ */
+
+/* Statements whose compilation depends on nothing but text and schema, does nothing by itself, and is worth keeping. */
+static bool is_cacheable(const struct prepared *prepared, size_t length)
+{
+    if (length > STATEMENT_CACHE_TEXT_MAX)
+        return false;
+    switch (prepared->command.kind) {
+    case COMMAND_SQL:
+        break;
+    case COMMAND_BEGIN:
+        return prepared->statement != NULL;
+    case COMMAND_COMMIT:
+    case COMMAND_ROLLBACK:
+        return true;
+    default:
+        return false;
+    }
+    if (prepared->statement == NULL || prepared->shape.is_explain)
+        return false;
+    switch (prepared->shape.verb) {
+    case SQL_VERB_SELECT:
+    case SQL_VERB_VALUES:
+    case SQL_VERB_INSERT:
+    case SQL_VERB_REPLACE:
+    case SQL_VERB_UPDATE:
+    case SQL_VERB_DELETE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Gives a new statement what it will be found by. */
+static sq_status set_key(struct session *session, struct prepared *prepared, const struct statement_key *asked,
+                         const char *text, size_t length, struct sq_error *err)
+{
+    struct statement_key key = *asked;
+    if (length != key.length)
+        key.hash = statement_cache_hash(text, length);
+    key.length = length;
+    if (prepared->command.kind != COMMAND_SQL)
+        key.text = prepared->source;
+    else if (prepared->sql_length == length && memcmp(prepared->sql, text, length) == 0)
+        key.text = prepared->sql;
+    else
+        key.text = sq_arena_copy(&prepared->arena, text, length);
+    key.types = (const uint32_t *)sq_arena_copy(&prepared->arena, asked->types, asked->type_count * sizeof(uint32_t));
+    if (key.text == NULL || key.types == NULL)
+        return fail_nomem(err);
+    prepared->key = key;
+    prepared->cache = &session->statement_cache;
+    return SQ_OK;
+}
+
+/* What one client was told must not bind the next. */
+static void renew(struct prepared *prepared)
+{
+    prepared->ref_count = 1;
+    prepared->is_announced = false;
+    reset_columns(prepared);
+    for (size_t i = 0; i < prepared->parameter_count; i++) {
+        if (!prepared->is_parameter_declared[i])
+            prepared->parameter_oids[i] = 0;
+    }
+}
+
+/* Looks for the whole text, then for its first statement, if more follows. */
+static struct prepared *find(struct session *session, struct statement_key *key)
+{
+    struct statement_cache *cache = &session->statement_cache;
+    if (cache->count == 0 || key->length == 0)
+        return NULL;
+    struct prepared *prepared = statement_cache_take(cache, key);
+    if (prepared != NULL || memchr(key->text, ';', key->length - 1) == NULL)
+        return prepared;
+    bool is_complete = false;
+    struct statement_key first = *key;
+    first.length = sql_statement_end(key->text, key->length, &is_complete);
+    /* What ends in a semicolon means the same whatever follows. */
+    if (!is_complete || first.length == key->length || first.length == 0 || key->text[first.length - 1] != ';')
+        return NULL;
+    first.hash = statement_cache_hash(first.text, first.length);
+    prepared = statement_cache_take(cache, &first);
+    if (prepared != NULL)
+        *key = first;
+    return prepared;
+}
+
+sq_status prepared_get(struct session *session, const char *text, size_t length, const uint32_t *types,
+                       size_t type_count, bool may_defer, struct sq_error *err, struct prepared **ret_prepared,
+                       size_t *ret_consumed)
+{
+    if (session->statement_cache.count_max == 0)
+        return prepared_new(session, text, length, types, type_count, may_defer, err, ret_prepared, ret_consumed);
+    struct statement_key key = {
+        .text = text,
+        .length = length,
+        .types = types,
+        .type_count = type_count,
+        .hash = statement_cache_hash(text, length),
+        .generation = service_generation(session->service),
+    };
+    struct prepared *found = find(session, &key);
+    if (found != NULL) {
+        metrics_counter_add(METRICS_STATEMENT_CACHE_HITS, 1);
+        renew(found);
+        *ret_consumed = key.length;
+        *ret_prepared = found;
+        return SQ_OK;
+    }
+    SQ_CLEANUP(prepared_unrefp) struct prepared *prepared = NULL;
+    size_t consumed = 0;
+    SQ_TRY(prepared_new(session, text, length, types, type_count, may_defer, err, &prepared, &consumed));
+    if (prepared->statement != NULL)
+        metrics_counter_add(METRICS_STATEMENT_CACHE_MISSES, 1);
+    if (is_cacheable(prepared, consumed))
+        SQ_TRY(set_key(session, prepared, &key, text, consumed, err));
+    *ret_consumed = consumed;
+    *ret_prepared = SQ_STEAL(prepared);
+    return SQ_OK;
+}
+
+size_t prepared_bytes(const struct prepared *prepared)
+{
+    size_t bytes = sizeof(*prepared) + sq_arena_bytes(&prepared->arena);
+    return prepared->statement != NULL ? bytes + service_statement_bytes(prepared->service, prepared->statement)
+                                       : bytes;
+}
+
 struct prepared *prepared_ref(struct prepared *prepared)
 {
     prepared->ref_count++;
@@ -208,6 +399,14 @@ void prepared_unref(struct prepared *prepared)
     sq_assert(prepared->ref_count > 0);
     if (--prepared->ref_count > 0)
         return;
+    bool is_whole = prepared->statement != NULL || prepared->sql == NULL;
+    if (prepared->cache == NULL || !is_whole || !statement_cache_give(prepared->cache, prepared))
+        prepared_free(prepared);
+}
+
+void prepared_free(struct prepared *prepared)
+{
+    sq_assert(prepared->ref_count == 0);
     prepared_unref(prepared->inner);
     service_release(prepared->service, prepared->statement);
     sq_arena_done(&prepared->arena);
@@ -223,6 +422,7 @@ sq_status prepared_take_statement(struct prepared *prepared, struct sq_error *er
         SQ_TRY(service_prepare(prepared->service, prepared->sql, prepared->sql_length, err, &prepared->statement,
                                &consumed));
         sq_assert(prepared->statement != NULL);
+        SQ_TRY(prepared_refresh(prepared, prepared->statement, err));
     }
     if (prepared->statement->column_count != prepared->column_count ||
         prepared->statement->parameter_count != prepared->statement_parameter_count)
@@ -369,8 +569,9 @@ void prepared_describe_parameters(const struct prepared *prepared, struct sq_buf
     pgwire_end(out, offset);
 }
 
-void prepared_describe_columns(const struct prepared *prepared, const uint8_t *formats, struct sq_buf *out)
+void prepared_describe_columns(struct prepared *prepared, const uint8_t *formats, struct sq_buf *out)
 {
+    prepared->is_announced = true;
     if (prepared->column_count == 0) {
         pgwire_put_no_data(out);
         return;

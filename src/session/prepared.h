@@ -18,6 +18,7 @@
 #include "engine/sql_lexer.h"
 #include "sched/service.h"
 #include "session/command.h"
+#include "session/statement_cache.h"
 
 struct sq_buf;
 struct session;
@@ -45,9 +46,18 @@ struct prepared {
     bool has_inferred;
     size_t column_count;
     const char **column_names;
-    uint32_t *column_oids; /* 0: not frozen yet */
-    bool is_frozen;        /* all column_oids are set */
+    uint32_t *column_oids;   /* 0: not frozen yet */
+    bool is_frozen;          /* all column_oids are set */
+    bool is_announced;       /* a client may have been told of the columns: they must not change any more */
+    uint32_t *declared_oids; /* column_oids as they are before anything is resolved */
     enum sq_type *inferred_columns;
+
+    struct statement_cache *cache; /* where it goes when nobody refers to it any more; NULL: it is freed */
+    struct statement_key key;
+    struct sq_list cache_links;
+    struct prepared *cache_next;
+    size_t cache_bytes;
+    bool is_cached; /* has been in the cache: cache_bytes is known */
 };
 
 /* Makes a prepared statement of the first statement in `text` (text[length] is NUL). `types`: declared parameter OIDs,
@@ -56,15 +66,27 @@ struct prepared {
 SQ_MUST_USE sq_status prepared_new(struct session *session, const char *text, size_t length, const uint32_t *types,
                                    size_t type_count, bool may_defer, struct sq_error *err,
                                    struct prepared **ret_prepared, size_t *ret_consumed);
+/* The same, but looks first whether the session has such a statement that nobody uses. */
+SQ_MUST_USE sq_status prepared_get(struct session *session, const char *text, size_t length, const uint32_t *types,
+                                   size_t type_count, bool may_defer, struct sq_error *err,
+                                   struct prepared **ret_prepared, size_t *ret_consumed);
 struct prepared *prepared_ref(struct prepared *prepared);
 /* NULL is allowed. */
 void prepared_unref(struct prepared *prepared);
+/* For the cache: frees what nobody refers to; the memory that it takes. */
+void prepared_free(struct prepared *prepared);
+size_t prepared_bytes(const struct prepared *prepared);
 
 /* Takes the compiled statement for a portal; compiles another one if it is in use. */
 SQ_MUST_USE sq_status prepared_take_statement(struct prepared *prepared, struct sq_error *err,
                                               struct service_statement **ret_statement);
 /* Gives it back, reset. */
 void prepared_give_statement(struct prepared *prepared, struct service_statement *statement);
+
+/* After `statement` has been compiled anew, by SQLite or by us: takes names and types over from it, unless they have been
+ * announced. */
+SQ_MUST_USE sq_status prepared_refresh(struct prepared *prepared, struct service_statement *statement,
+                                       struct sq_error *err);
 
 /* Lets go of the compiled statement; it is compiled again when it is next used. */
 void prepared_release_compiled(struct prepared *prepared);
@@ -86,6 +108,6 @@ const char *prepared_verb(const struct prepared *prepared);
 
 /* Appends ParameterDescription; RowDescription or NoData. Columns must be resolved. `formats` NULL: text. */
 void prepared_describe_parameters(const struct prepared *prepared, struct sq_buf *out);
-void prepared_describe_columns(const struct prepared *prepared, const uint8_t *formats, struct sq_buf *out);
+void prepared_describe_columns(struct prepared *prepared, const uint8_t *formats, struct sq_buf *out);
 
 #endif

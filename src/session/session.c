@@ -37,6 +37,8 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, const c
     settings_init(&session->settings);
     notify_listener_init(&session->listener, waker);
     engine_durability_ticket_init(&session->durability_ticket, waker);
+    statement_cache_init(&session->statement_cache, (size_t)session->config->statement_cache_size,
+                         session->config->statement_cache_bytes);
     sq_map_init(&session->statements);
     sq_map_init(&session->portals);
     sq_arena_init(&session->message_arena);
@@ -99,6 +101,8 @@ void session_free(struct session *session)
     struct engine_durability *durability = session_durability(session);
     if (durability != NULL)
         engine_durability_withdraw(durability, &session->durability_ticket);
+    statement_cache_clear(&session->statement_cache);
+    portal_free_spare(session);
     sq_map_done(&session->statements);
     sq_map_done(&session->portals);
     service_free(session->service);
@@ -368,7 +372,12 @@ int64_t session_deadline_us(const struct session *session)
     if (is_working(session))
         return earlier(session->context.stop.deadline_us, session->pause_deadline_us);
     bool is_in_transaction;
-    return idle_deadline_us(session, &is_in_transaction);
+    return earlier(idle_deadline_us(session, &is_in_transaction), rest_deadline_us(session));
+}
+
+bool session_is_resting(const struct session *session)
+{
+    return session->is_resting;
 }
 
 /* Ends a session that has been idle for too long. */
@@ -468,6 +477,7 @@ static bool take_message(struct session *session)
     }
     session->idle_since_us = 0;
     session_apply_settings(session);
+    session->is_resting = false;
     handle_message(session, &frame);
     sq_buf_consume(session->in, frame.total_bytes);
     return true;
@@ -533,6 +543,7 @@ static enum session_want session_advance(struct session *session)
         return SESSION_CLOSE;
     check_interrupt(session);
     check_idle(session);
+    rest_check(session);
     enum session_want want = SESSION_NEED_INPUT;
     bool has_moved = true;
     while (want == SESSION_NEED_INPUT && has_moved && !out->is_failed) {

@@ -66,6 +66,8 @@ void session_put_loss(struct session *session, struct sq_buf *out);
 
 /* When to run the session again although nothing has happened (monotonic, 0: never): time limits. */
 int64_t session_deadline_us(const struct session *session);
+/* Whether the session has given back what it can have again, because nobody asks anything: its owner may do so too. */
+bool session_is_resting(const struct session *session);
 /* How many more bytes the message that has begun needs; 0 if that is not known. A hint for the reader. */
 size_t session_input_hint(const struct session *session);
 

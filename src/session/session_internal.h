@@ -12,6 +12,7 @@
  *   translate.c     session commands that are said in SQL
  *   functions.c     SQL functions
  *   tables.c        tables for SHOW
+ *   rest.c          giving memory back while nobody asks anything
  */
 #ifndef SQ_SESSION_SESSION_INTERNAL_H
 #define SQ_SESSION_SESSION_INTERNAL_H
@@ -103,6 +104,7 @@ struct session {
     size_t input_hint;
     int64_t startup_deadline_us;
     int64_t idle_since_us;     /* monotonic; 0: not idle */
+    bool is_resting;           /* idle for long enough: what can be had again has been given back */
     int64_t pause_deadline_us; /* while a portal waits: context.wake_at_us */
     atomic_int interrupt;      /* enum session_interrupt + 1; 0: none. Relaxed: the waker brings the session to look */
     /* Cancel requests that came while nothing ran: their statement may still be on its way from the socket. Those beyond
@@ -115,10 +117,12 @@ struct session {
     size_t output_mark; /* its length where the last whole message ended */
     struct sq_buf *in;
 
-    struct sq_map statements; /* named prepared statements */
+    struct statement_cache statement_cache; /* statements that nobody uses */
+    struct sq_map statements;               /* named prepared statements */
     struct prepared *unnamed_statement;
     struct sq_map portals; /* named portals and cursors */
     struct portal *unnamed_portal;
+    struct portal *spare_portal; /* one that was freed, for the next */
 
     struct portal *running;
     struct row_sink sink;
@@ -259,6 +263,14 @@ void copy_abort(struct session *session);
 SQ_MUST_USE sq_status copy_out_row(struct session *session, const struct sq_value *values, size_t count,
                                    struct sq_error *err);
 SQ_MUST_USE sq_status copy_out_end(struct session *session, struct sq_error *err);
+
+/* --- rest.c --- */
+/* When an idle session should give back what it can have again; 0: never. */
+int64_t rest_deadline_us(const struct session *session);
+/* Does so if it is time. */
+void rest_check(struct session *session);
+/* Compiled statements go; what is prepared is compiled again when it is next used. */
+void rest_release_compiled(struct session *session);
 
 /* --- functions.c --- */
 extern const struct engine_function session_functions[];

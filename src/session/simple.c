@@ -62,6 +62,18 @@ void simple_abort(struct session *session)
     simple_end(session);
 }
 
+/* Whether nothing but white space, comments and semicolons is left. */
+static bool is_blank(const char *text, size_t length)
+{
+    struct sql_lexer lexer;
+    struct sql_token token;
+    sql_lexer_init(&lexer, text, length, SQL_LEXER_SQLITE);
+    do {
+        sql_lexer_next(&lexer, &token);
+    } while (token.kind == SQL_TOKEN_SEMICOLON);
+    return token.kind == SQL_TOKEN_END;
+}
+
 /* Prepares the next statement. *ret_prepared is NULL at the end of the Query. */
 static sq_status next_statement(struct session *session, struct sq_error *err, struct prepared **ret_prepared)
 {
@@ -69,9 +81,11 @@ static sq_status next_statement(struct session *session, struct sq_error *err, s
     while (session->query_at < session->query_length) {
         size_t consumed = 0;
         struct prepared *prepared = NULL;
-        sq_status status =
-            prepared_new(session, session->query_text + session->query_at, session->query_length - session->query_at,
-                         NULL, 0, false, err, &prepared, &consumed);
+        const char *text = session->query_text + session->query_at;
+        size_t length = session->query_length - session->query_at;
+        if (session->query_at > 0 && is_blank(text, length))
+            break;
+        sq_status status = prepared_get(session, text, length, NULL, 0, false, err, &prepared, &consumed);
         if (status != SQ_OK) {
             if (err->position > 0)
                 err->position += (int)sq_utf8_count(session->query_text, session->query_at);

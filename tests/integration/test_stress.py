@@ -217,7 +217,7 @@ PLANS = [
 def test_everything_at_once(start):
     seed = int(os.environ.get("SQLD_STRESS_SEED", random.randrange(1 << 30)))
     print(f"SQLD_STRESS_SEED={seed}")
-    server = start("--lock-timeout", "20s")
+    server = start("--lock-timeout", "20s", "--idle-connections", "4")
     with server.connect() as c:
         c.ok("CREATE DATABASE stress")
     with server.connect(database="stress") as c:
@@ -242,4 +242,5 @@ def test_everything_at_once(start):
         assert int(c.value("SELECT count(*) FROM entry")) >= sum(w.acknowledged for w in workers) > 0
         assert c.value("PRAGMA integrity_check") == "ok"
         c.bye()
-    poll(lambda: server.fd_count() <= before + 16, "files and sockets are closed", timeout=30)
+    # SQLite keeps a closed connection's file descriptor for the next one while others have locks on the file.
+    poll(lambda: server.fd_count() <= before + 16 + 2 * len(PLANS), "files and sockets are closed", timeout=30)

@@ -66,6 +66,8 @@ static inline sq_status fixture_try_open(struct session_fixture *fixture, const 
     SQ_TRY(config_load(count, fixture->argv, NULL, err, &fixture->config));
     SQ_TRY(engine_registry_open(fixture->dir, fixture->config->default_database, err, &fixture->host.databases));
     SQ_TRY(sched_new(fixture->host.databases, err, &fixture->sched));
+    sched_set_idle_connections(fixture->sched, (size_t)fixture->config->idle_connections,
+                               fixture->config->idle_connection_timeout_us);
     server_stack_init(&fixture->stack, sched_factory(fixture->sched));
     SQ_TRY(session_registry_new(err, &fixture->host.sessions));
     SQ_TRY(notify_hub_new(err, &fixture->host.notify_hub));

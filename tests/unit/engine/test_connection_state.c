@@ -169,6 +169,16 @@ static void a_statement_tells_that_it_was_compiled_anew(void **state)
     engine_connection_free(other);
 }
 
+static void a_write_that_found_nothing_is_a_write(void **state)
+{
+    (void)state;
+    engine_test_exec("CREATE TABLE t(a)");
+    engine_connection_free(test.connection);
+    engine_test_connect(NULL);
+    assert_string_equal(engine_test_state("DELETE FROM t"), "00000");
+    assert_false(engine_connection_is_as_new(test.connection));
+}
+
 /* --- Being given up and handed on ------------------------------------------------------------------------------------------ */
 
 static void what_a_session_leaves_keeps_its_connection(void **state)
@@ -208,9 +218,13 @@ static void reading_and_looking_leave_a_connection_as_new(void **state)
     engine_statement_free(statement);
     engine_test_text("PRAGMA table_info(t)");
     engine_test_text("PRAGMA foreign_keys");
+    engine_test_text("SELECT value FROM json_each('[1]')");
     engine_test_exec("BEGIN");
     engine_test_exec("COMMIT");
     assert_true(engine_connection_is_as_new(test.connection));
+    struct engine_carried carried = {.changes = 4, .total_changes = 4};
+    assert_int_equal(engine_connection_take_over(test.connection, &carried, &test.err), SQ_OK);
+    assert_string_equal(engine_test_text("SELECT changes()"), "4");
 }
 
 static void what_was_written_can_be_carried_to_another_connection(void **state)
@@ -303,6 +317,7 @@ int main(void)
         ENGINE_TEST(a_statement_tells_that_it_was_compiled_anew),
         ENGINE_TEST(what_a_session_leaves_keeps_its_connection),
         ENGINE_TEST(reading_and_looking_leave_a_connection_as_new),
+        ENGINE_TEST(a_write_that_found_nothing_is_a_write),
         ENGINE_TEST(what_was_written_can_be_carried_to_another_connection),
         ENGINE_TEST(a_transaction_or_a_table_does_not_make_changes_forget),
         ENGINE_TEST(an_adopted_connection_answers_to_its_new_session),

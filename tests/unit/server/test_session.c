@@ -148,8 +148,9 @@ static void put_bind(struct sq_buf *buf, const char *portal, const char *stateme
 
 /* --- Life ---------------------------------------------------------------------------------------------------------------- */
 
-static const char *const small_limits[] = {"--output-buffer-size=8kB", "--max-message-size=64kB", "--max-connections=2",
-                                           "--log-level=error", NULL};
+static const char *const small_limits[] = {"--output-buffer-size=8kB",    "--max-message-size=64kB",
+                                           "--max-connections=2",         "--log-level=error",
+                                           "--idle-connection-timeout=0", NULL};
 
 static int set_up(void **state)
 {
