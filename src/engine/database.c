@@ -194,24 +194,44 @@ static void database_free(struct engine_database *database)
     free(database);
 }
 
-/* Closes databases that have had no reference for `idle_us`; under the mutex. */
-static void close_idle_locked(struct engine_registry *registry, int64_t idle_us)
+/* Closes a database without references; under the mutex. */
+static void close_locked(struct engine_registry *registry, struct engine_database *database)
 {
-    int64_t before_us = sq_clock_now_us() - idle_us;
+    sq_assert(database->ref_count == 0);
+    sq_map_remove(&registry->open, database->name, strlen(database->name));
+    database_free(database);
+}
+
+/* One that has had no reference since `before_us`, or NULL; under the mutex. */
+static struct engine_database *find_idle(struct engine_registry *registry, int64_t before_us)
+{
     struct sq_map_cursor at = {0};
     struct engine_database *database;
     while ((database = sq_map_next(&registry->open, &at)) != NULL) {
-        if (database->ref_count > 0 || database->idle_since_us > before_us)
-            continue;
-        sq_map_remove(&registry->open, database->name, strlen(database->name));
-        database_free(database);
+        if (database->ref_count == 0 && database->idle_since_us <= before_us)
+            return database;
     }
+    return NULL;
 }
 
 void engine_registry_close_idle(struct engine_registry *registry, int64_t idle_us)
 {
+    int64_t before_us = sq_clock_now_us() - idle_us;
+    struct engine_database *database;
     pthread_mutex_lock(&registry->mutex);
-    close_idle_locked(registry, idle_us);
+    while ((database = find_idle(registry, before_us)) != NULL) {
+        database->ref_count++;
+        pthread_mutex_unlock(&registry->mutex);
+        /* What takes long is done without the mutex. If it fails, closing tries it again, and what is in the log stays
+         * there. */
+        struct sq_error err;
+        struct engine_wal_fill fill;
+        sq_status status = engine_durability_checkpoint(engine_database_durability(database), false, 0, &err, &fill);
+        (void)status;
+        pthread_mutex_lock(&registry->mutex);
+        if (--database->ref_count == 0)
+            close_locked(registry, database);
+    }
     pthread_mutex_unlock(&registry->mutex);
 }
 
@@ -241,9 +261,9 @@ void engine_registry_free(struct engine_registry *registry)
 {
     if (registry == NULL)
         return;
-    pthread_mutex_lock(&registry->mutex);
-    close_idle_locked(registry, 0);
-    pthread_mutex_unlock(&registry->mutex);
+    struct engine_database *database;
+    while ((database = find_idle(registry, INT64_MAX)) != NULL)
+        close_locked(registry, database);
     sq_assert(registry->open.count == 0);
     sq_map_done(&registry->open);
     pthread_mutex_destroy(&registry->mutex);
@@ -327,10 +347,8 @@ void engine_database_unref(struct engine_database *database)
     sq_assert(database->ref_count > 0);
     if (--database->ref_count == 0) {
         database->idle_since_us = sq_clock_now_us();
-        if (engine_database_durability(database) == NULL) {
-            sq_map_remove(&registry->open, database->name, strlen(database->name));
-            database_free(database);
-        }
+        if (engine_database_durability(database) == NULL)
+            close_locked(registry, database);
     }
     pthread_mutex_unlock(&registry->mutex);
 }
@@ -436,8 +454,7 @@ static sq_status check_unused(struct engine_registry *registry, const char *name
     if (database == NULL)
         return SQ_OK;
     if (database->ref_count == 0) { /* warm */
-        sq_map_remove(&registry->open, name, strlen(name));
-        database_free(database);
+        close_locked(registry, database);
         return SQ_OK;
     }
     sq_status status = sq_fail_sql(err, SQ_BUSY, "55006", "database \"%s\" is being accessed by other users", name);

@@ -398,6 +398,8 @@ static sq_status make_durable(struct engine_durability *durability, const char *
     sq_status status = SQ_OK;
     if (result != SQLITE_OK) {
         status = engine_fail(err, durability->keeper, result, NULL);
+        if (status == SQ_BUSY)
+            sq_error_set_hint(err, "Another process has locked the database file; it opens when that is over.");
     } else {
         result = write_anew(durability->wal, buffer);
         if (result != SQLITE_OK)
