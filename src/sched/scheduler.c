@@ -432,6 +432,12 @@ static bool sched_is_in_transaction(struct service *base)
     return service->connection != NULL && engine_connection_is_in_transaction(service->connection);
 }
 
+static bool sched_is_wanted(struct service *base)
+{
+    struct sched_service *service = service_of(base);
+    return service->has_ticket && sched_slot_watch(&service->database->slot, &service->ticket);
+}
+
 static sq_status sched_attach(struct service *base, const char *name, const char *alias, struct sq_error *err)
 {
     struct sched_service *service = service_of(base);
@@ -525,6 +531,7 @@ static const struct service_ops sched_ops = {
     .finish = sched_finish,
     .exec = sched_exec,
     .is_in_transaction = sched_is_in_transaction,
+    .is_wanted = sched_is_wanted,
     .attach = sched_attach,
     .detach = sched_detach,
     .reset = sched_reset,

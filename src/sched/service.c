@@ -47,6 +47,11 @@ bool service_forward_is_in_transaction(struct service *service)
     return service_is_in_transaction(service->inner);
 }
 
+bool service_forward_is_wanted(struct service *service)
+{
+    return service_is_wanted(service->inner);
+}
+
 sq_status service_forward_attach(struct service *service, const char *database, const char *alias, struct sq_error *err)
 {
     return service_attach(service->inner, database, alias, err);

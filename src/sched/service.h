@@ -116,6 +116,7 @@ struct service_ops {
     sq_status (*finish)(struct service *service, struct query *query, struct sq_error *err);
     sq_status (*exec)(struct service *service, const char *sql, struct sq_error *err);
     bool (*is_in_transaction)(struct service *service);
+    bool (*is_wanted)(struct service *service);
     sq_status (*attach)(struct service *service, const char *database, const char *alias, struct sq_error *err);
     sq_status (*detach)(struct service *service, const char *alias, struct sq_error *err);
     void (*reset)(struct service *service);
@@ -184,6 +185,12 @@ static inline bool service_is_in_transaction(struct service *service)
 {
     return service->ops->is_in_transaction(service);
 }
+/* Whether the connection holds a lock that somebody waits for. If not, the context's waker is called when somebody comes;
+ * it may be called for nothing. */
+static inline bool service_is_wanted(struct service *service)
+{
+    return service->ops->is_wanted(service);
+}
 /* Makes another database of this server visible under `alias`, and takes it away again. */
 SQ_MUST_USE static inline sq_status service_attach(struct service *service, const char *database, const char *alias,
                                                    struct sq_error *err)
@@ -242,6 +249,7 @@ enum query_progress service_forward_run(struct service *service, struct query *q
 sq_status service_forward_finish(struct service *service, struct query *query, struct sq_error *err) SQ_MUST_USE;
 sq_status service_forward_exec(struct service *service, const char *sql, struct sq_error *err) SQ_MUST_USE;
 bool service_forward_is_in_transaction(struct service *service);
+bool service_forward_is_wanted(struct service *service);
 sq_status service_forward_attach(struct service *service, const char *database, const char *alias, struct sq_error *err)
     SQ_MUST_USE;
 sq_status service_forward_detach(struct service *service, const char *alias, struct sq_error *err) SQ_MUST_USE;
@@ -256,10 +264,10 @@ void service_forward_free(struct service *service);
 #define SERVICE_OPS_FORWARD_REST                                                                                       \
     .prepare = service_forward_prepare, .column = service_forward_column, .infer = service_forward_infer,              \
     .release = service_forward_release, .exec = service_forward_exec,                                                  \
-    .is_in_transaction = service_forward_is_in_transaction, .attach = service_forward_attach,                          \
-    .detach = service_forward_detach, .reset = service_forward_reset, .generation = service_forward_generation,        \
-    .statement_bytes = service_forward_statement_bytes, .may_rest = service_forward_may_rest,                          \
-    .rest = service_forward_rest
+    .is_in_transaction = service_forward_is_in_transaction, .is_wanted = service_forward_is_wanted,                    \
+    .attach = service_forward_attach, .detach = service_forward_detach, .reset = service_forward_reset,                \
+    .generation = service_forward_generation, .statement_bytes = service_forward_statement_bytes,                      \
+    .may_rest = service_forward_may_rest, .rest = service_forward_rest
 #define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH SERVICE_OPS_FORWARD_REST, .free = service_forward_free
 #define SERVICE_OPS_FORWARD_ALL_BUT_RUN SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH, .finish = service_forward_finish
 #define SERVICE_OPS_FORWARD_ALL_BUT_FREE                                                                               \

@@ -1,5 +1,6 @@
 /* sched/slot.c: the write slot. Invariants, under the mutex: (1) `holder` is NULL or a ticket in state HELD; (2) exactly
- * the tickets in `queue` are QUEUED; (3) the queue is empty when nobody holds the slot. */
+ * the tickets in `queue` are QUEUED; (3) the queue is empty when nobody holds the slot; (4) only the
+ * holder's ticket is watching. */
 #include "sched/slot.h"
 
 void sched_slot_init(struct sched_slot *slot)
@@ -20,6 +21,7 @@ void slot_ticket_init(struct slot_ticket *ticket, struct sq_waker *waker)
 {
     sq_list_init(&ticket->links);
     ticket->state = SLOT_IDLE;
+    ticket->is_watching = false;
     ticket->waker = waker;
 }
 
@@ -34,6 +36,10 @@ bool sched_slot_take(struct sched_slot *slot, struct slot_ticket *ticket)
             sq_list_push_back(&slot->queue, &ticket->links);
             slot->queue_length++;
             ticket->state = SLOT_QUEUED;
+            if (slot->holder->is_watching) {
+                slot->holder->is_watching = false;
+                sq_waker_wake(slot->holder->waker);
+            }
         }
     }
     bool is_held = ticket->state == SLOT_HELD;
@@ -59,7 +65,18 @@ void sched_slot_release(struct sched_slot *slot, struct slot_ticket *ticket)
         }
     }
     ticket->state = SLOT_IDLE;
+    ticket->is_watching = false;
     pthread_mutex_unlock(&slot->mutex);
+}
+
+bool sched_slot_watch(struct sched_slot *slot, struct slot_ticket *ticket)
+{
+    pthread_mutex_lock(&slot->mutex);
+    bool is_held = ticket->state == SLOT_HELD;
+    bool is_wanted = is_held && slot->queue_length > 0;
+    ticket->is_watching = is_held && !is_wanted;
+    pthread_mutex_unlock(&slot->mutex);
+    return is_wanted;
 }
 
 size_t sched_slot_queue_length(struct sched_slot *slot)

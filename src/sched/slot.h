@@ -4,6 +4,9 @@
  * puts a fair queue in front: a statement that will write takes a ticket, and is woken when it is its turn. Nobody blocks
  * a thread. Readers never come here.
  *
+ * A holder that idles may be asked to go: while nobody waits it keeps the slot for as long as it likes, and
+ * sched_slot_watch() tells it when somebody comes.
+ *
  *     ticket:   IDLE ──take──► HELD ──release──► IDLE
  *                 └──take──► QUEUED ──(the holder releases: wake)──► HELD
  *                                └──release (withdraw)──► IDLE
@@ -24,7 +27,8 @@ enum slot_ticket_state { SLOT_IDLE, SLOT_QUEUED, SLOT_HELD };
 /* One session's place. Belongs to the session; the slot only links it. */
 struct slot_ticket {
     struct sq_list links;
-    enum slot_ticket_state state; /* guarded by the slot's mutex */
+    enum slot_ticket_state state; /* guarded by the slot's mutex, as is the next */
+    bool is_watching;             /* the holder's: to be woken when somebody queues */
     struct sq_waker *waker;
 };
 
@@ -44,6 +48,8 @@ void slot_ticket_init(struct slot_ticket *ticket, struct sq_waker *waker);
 bool sched_slot_take(struct sched_slot *slot, struct slot_ticket *ticket);
 /* Gives the slot to the next in the queue, or leaves the queue. Does nothing for an idle ticket. */
 void sched_slot_release(struct sched_slot *slot, struct slot_ticket *ticket);
+/* For the holder: whether somebody waits for the slot. If not, its waker is called once when somebody comes. */
+bool sched_slot_watch(struct sched_slot *slot, struct slot_ticket *ticket);
 /* For operators. */
 size_t sched_slot_queue_length(struct sched_slot *slot);
 

@@ -295,7 +295,7 @@ void session_ready(struct session *session)
     pgwire_put_ready_for_query(session->out, transaction_status(session));
     if (session->state != SESSION_STATE_CLOSING)
         session->state = SESSION_STATE_READY;
-    session->idle_since_us = sq_clock_now_us();
+    session->idle_since_us = session->quiet_since_us = sq_clock_now_us();
     session_set_activity(session, is_idle ? SESSION_IDLE : SESSION_IDLE_IN_TRANSACTION);
 }
 
@@ -353,15 +353,23 @@ static int64_t earlier(int64_t first_us, int64_t second_us)
     return second_us != 0 && second_us < first_us ? second_us : first_us;
 }
 
-/* When an idle session has to end; 0: never. *ret_is_in_transaction says by which rule. */
-static int64_t idle_deadline_us(const struct session *session, bool *ret_is_in_transaction)
+/* When a session that keeps others from writing while its client is silent has to end; 0: never. Nobody is ended for a
+ * lock that nobody wants: see docs/locking.md. */
+static int64_t holdup_deadline_us(const struct session *session)
 {
-    if (session->state != SESSION_STATE_READY || session->idle_since_us == 0 || is_working(session))
+    if (session->quiet_since_us == 0 || session->service == NULL || is_working(session))
         return 0;
-    *ret_is_in_transaction = session->txn == SESSION_TXN_EXPLICIT || session->txn == SESSION_TXN_FAILED;
-    enum setting_id id =
-        *ret_is_in_transaction ? SETTING_IDLE_IN_TRANSACTION_SESSION_TIMEOUT : SETTING_IDLE_SESSION_TIMEOUT;
-    int64_t limit_us = settings_int64(&session->settings, id) * SQ_US_PER_MS;
+    int64_t limit_us = settings_int64(&session->settings, SETTING_IDLE_IN_TRANSACTION_SESSION_TIMEOUT) * SQ_US_PER_MS;
+    return limit_us != 0 && service_is_wanted(session->service) ? session->quiet_since_us + limit_us : 0;
+}
+
+/* When a session that is idle outside a transaction has to end; 0: never. */
+static int64_t idle_deadline_us(const struct session *session)
+{
+    if (session->state != SESSION_STATE_READY || session->idle_since_us == 0 || session->txn != SESSION_TXN_NONE ||
+        is_working(session))
+        return 0;
+    int64_t limit_us = settings_int64(&session->settings, SETTING_IDLE_SESSION_TIMEOUT) * SQ_US_PER_MS;
     return limit_us != 0 ? session->idle_since_us + limit_us : 0;
 }
 
@@ -371,8 +379,7 @@ int64_t session_deadline_us(const struct session *session)
         return session->startup_deadline_us;
     if (is_working(session))
         return earlier(session->context.stop.deadline_us, session->pause_deadline_us);
-    bool is_in_transaction;
-    return earlier(idle_deadline_us(session, &is_in_transaction), rest_deadline_us(session));
+    return earlier(earlier(holdup_deadline_us(session), idle_deadline_us(session)), rest_deadline_us(session));
 }
 
 bool session_is_resting(const struct session *session)
@@ -380,21 +387,43 @@ bool session_is_resting(const struct session *session)
     return session->is_resting;
 }
 
-/* Ends a session that has been idle for too long. */
-static void check_idle(struct session *session)
+/* Gives back at once what others wait for: the client may not read the error for a while. */
+static void drop_transaction(struct session *session)
 {
-    bool is_in_transaction = false;
-    int64_t deadline_us = idle_deadline_us(session, &is_in_transaction);
-    if (deadline_us == 0 || sq_clock_now_us() < deadline_us)
-        return;
+    struct sq_error ignored;
+    copy_abort(session);
+    sq_status closed = session_close_portals(session, true, &ignored);
+    sq_status undone = transaction_rollback(session, &ignored);
+    (void)closed; /* the connection ends, and with it whatever could not be undone here */
+    (void)undone;
+}
+
+static void end_idle(struct session *session, const char *sqlstate, const char *text, const char *detail)
+{
     struct sq_error err;
-    sq_status status =
-        is_in_transaction
-            ? sq_fail_sql(&err, SQ_CANCELED, "25P03", "terminating connection due to idle-in-transaction timeout")
-            : sq_fail_sql(&err, SQ_CANCELED, "57P05", "terminating connection due to idle-session timeout");
+    sq_status status = sq_fail_sql(&err, SQ_CANCELED, sqlstate, "%s", text);
     sq_assert(status != SQ_OK);
+    if (detail != NULL)
+        sq_error_set_detail(&err, "%s", detail);
     err.is_fatal = true;
     session_fail(session, &err);
+}
+
+/* Ends a session whose client has been silent for too long. */
+static void check_idle(struct session *session)
+{
+    int64_t holdup_us = holdup_deadline_us(session);
+    int64_t idle_us = idle_deadline_us(session);
+    if (holdup_us == 0 && idle_us == 0)
+        return;
+    int64_t now_us = sq_clock_now_us();
+    if (holdup_us != 0 && now_us >= holdup_us) {
+        drop_transaction(session);
+        end_idle(session, "25P03", "terminating connection due to idle-in-transaction timeout",
+                 "Another session waits to write. The transaction has been rolled back.");
+    } else if (idle_us != 0 && now_us >= idle_us) {
+        end_idle(session, "57P05", "terminating connection due to idle-session timeout", NULL);
+    }
 }
 
 /* Looks at what other threads have asked for. */
@@ -475,7 +504,7 @@ static bool take_message(struct session *session)
     case PGWIRE_FRAME_READY:
         break;
     }
-    session->idle_since_us = 0;
+    session->idle_since_us = session->quiet_since_us = 0;
     session_apply_settings(session);
     session->is_resting = false;
     handle_message(session, &frame);
@@ -559,8 +588,11 @@ static enum session_want session_advance(struct session *session)
     session->output_mark = sq_buf_length(out);
     if (want == SESSION_NEED_INPUT && is_idle_listener(session))
         send_notifications(session);
-    if (want == SESSION_NEED_INPUT)
+    if (want == SESSION_NEED_INPUT) {
+        if (session->quiet_since_us == 0)
+            session->quiet_since_us = sq_clock_now_us(); /* in the middle of a pipeline, a COPY or a message */
         check_interrupt(session);
+    }
     if (session->state == SESSION_STATE_CLOSING && session->running == NULL)
         want = SESSION_CLOSE;
     return want;

@@ -104,6 +104,7 @@ struct session {
     size_t input_hint;
     int64_t startup_deadline_us;
     int64_t idle_since_us;     /* monotonic; 0: not idle */
+    int64_t quiet_since_us;    /* monotonic: since when only the client could go on, in a transaction or not; 0: not so */
     bool is_resting;           /* idle for long enough: what can be had again has been given back */
     int64_t pause_deadline_us; /* while a portal waits: context.wake_at_us */
     atomic_int interrupt;      /* enum session_interrupt + 1; 0: none. Relaxed: the waker brings the session to look */

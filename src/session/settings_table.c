@@ -109,7 +109,7 @@ const struct setting_info setting_infos[] = {
         INT("extra_float_digits", 1, -15, 3, 0, "Digits of floating-point numbers; they always round-trip."),
     [SETTING_IDLE_IN_TRANSACTION_SESSION_TIMEOUT] =
         DURATION("idle_in_transaction_session_timeout", "0", 0, 0,
-                 "Time after which a session that idles in a transaction is ended."),
+                 "Time after which a session that idles in a transaction is ended, if another one waits to write."),
     [SETTING_IDLE_SESSION_TIMEOUT] =
         DURATION("idle_session_timeout", "0", 0, 0, "Time after which an idle session is ended."),
     [SETTING_IN_HOT_STANDBY] =

@@ -145,17 +145,6 @@ def test_statement_timeout_is_57014(client):
     client.ok("ROLLBACK")
 
 
-def test_idle_in_transaction_session_timeout_is_25p03(server, db, scratch):
-    db.ok("CREATE TABLE t(a)")
-    with server.connect(database=scratch) as idler:
-        idler.ok("SET idle_in_transaction_session_timeout = '200ms'; SELECT 1")
-        idler.ok("BEGIN IMMEDIATE; INSERT INTO t VALUES (1)")
-        got = idler.drain()
-        assert kinds(got) == "E" and got[0].sqlstate() == "25P03" and got[0].fields()["S"] == "FATAL"
-    db.ok("INSERT INTO t VALUES (2)")
-    assert db.ok("SELECT a FROM t") == [("2",)]
-
-
 def test_idle_session_timeout_is_57p05(server):
     with server.connect() as idler:
         idler.ok("SET idle_session_timeout = '200ms'")

@@ -50,7 +50,7 @@ static void defaults_are_those_of_the_table(void **state)
     assert_int_equal(config->authentication_timeout_us, 60000000);
     assert_int_equal(config->statement_timeout_us, 0);
     assert_int_equal(config->lock_timeout_us, 0);
-    assert_int_equal(config->idle_in_transaction_session_timeout_us, 0);
+    assert_int_equal(config->idle_in_transaction_session_timeout_us, 30000000);
     assert_int_equal(config->idle_session_timeout_us, 0);
     assert_int_equal(config->shutdown_timeout_us, 10000000);
     assert_true(config->foreign_keys);

@@ -160,6 +160,50 @@ static void who_has_had_it_goes_to_the_end(void **state)
     release(2);
 }
 
+static bool watch(size_t i)
+{
+    return sched_slot_watch(&slot, &waiters[i].ticket);
+}
+
+static void a_holder_that_watches_is_woken_once_when_somebody_comes(void **state)
+{
+    (void)state;
+    take(0);
+    assert_false(watch(0));
+    assert_int_equal(waiters[0].wake_count, 0);
+    take(1);
+    assert_int_equal(waiters[0].wake_count, 1);
+    take(2);
+    assert_int_equal(waiters[0].wake_count, 1);
+    assert_true(watch(0));
+    take(3);
+    assert_int_equal(waiters[0].wake_count, 1);
+    for (size_t i = 0; i < TICKETS; i++)
+        release(i);
+}
+
+static void who_has_given_the_slot_back_watches_no_more(void **state)
+{
+    (void)state;
+    take(0);
+    assert_false(watch(0));
+    release(0);
+    take(1);
+    take(2);
+    take(0);
+    assert_int_equal(waiters[0].wake_count, 0);
+    assert_false(watch(0)); /* queued itself: nobody waits for it */
+    assert_true(watch(1));
+    release(2);
+    release(0);
+    assert_false(watch(1)); /* those who waited have left */
+    release(1);
+    assert_false(watch(1));
+    take(2);
+    assert_int_equal(waiters[1].wake_count, 0);
+    release(2);
+}
+
 /* --- Threads ------------------------------------------------------------------------------------------------------ */
 
 struct worker {
@@ -231,6 +275,8 @@ int main(void)
         SLOT_TEST(who_withdraws_is_passed_over_and_never_woken),
         SLOT_TEST(an_idle_ticket_has_nothing_to_give_back),
         SLOT_TEST(who_has_had_it_goes_to_the_end),
+        SLOT_TEST(a_holder_that_watches_is_woken_once_when_somebody_comes),
+        SLOT_TEST(who_has_given_the_slot_back_watches_no_more),
         SLOT_TEST(threads_hold_it_one_at_a_time_and_none_is_forgotten),
     };
     return cmocka_run_group_tests_name("sched/slot", tests, NULL, NULL);

@@ -782,20 +782,37 @@ static void a_drain_lets_a_command_that_waits_come_to_its_end(void **state)
     }
 }
 
-static void who_idles_in_a_transaction_for_too_long_is_sent_away(void **state)
+static void who_keeps_another_from_writing_for_too_long_is_sent_away(void **state)
 {
     (void)state;
     assert_string_equal(ask(me, "SET idle_in_transaction_session_timeout = '1ms'"), "CZ");
+    assert_string_equal(ask(me, "BEGIN IMMEDIATE; INSERT INTO t VALUES (1)"), "CCZ");
     assert_int_equal(session_deadline_us(me->client.session), 0);
-    query(me, "BEGIN");
-    forget(me);
-    assert_int_equal(session_run(me->client.session, in_of(me), &me->client.out), SESSION_NEED_INPUT);
-    hear(me);
-    assert_string_equal(me->heard, "CZ");
+    log_in(you);
+    forget(you);
+    query(you, "INSERT INTO t VALUES (2)");
+    assert_int_equal(go(you), SESSION_WAITING);
     assert_true(session_deadline_us(me->client.session) != 0);
+    forget(me);
     for (int i = 0; i < SPINS_MAX && go(me) != SESSION_CLOSE; i++)
         continue;
     assert_string_equal(sqlstate(me), "25P03");
+    /* The slot is free although the one who is sent away still has a connection. */
+    assert_int_equal(go(you), SESSION_NEED_INPUT);
+    assert_string_equal(you->heard, "CZ");
+    ask(you, "SELECT max(a) FROM t");
+    assert_string_equal(you->row, "2");
+}
+
+static void who_keeps_nobody_waiting_may_idle(void **state)
+{
+    (void)state;
+    assert_string_equal(ask(me, "SET idle_in_transaction_session_timeout = '1ms'"), "CZ");
+    assert_string_equal(ask(me, "BEGIN; SELECT count(*) FROM t"), "CTDCZ");
+    log_in(you);
+    assert_string_equal(ask(you, "INSERT INTO t VALUES (2)"), "CZ");
+    assert_int_equal(session_deadline_us(me->client.session), 0);
+    assert_string_equal(ask(me, "COMMIT"), "CZ");
 }
 
 #define STARTUP_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -839,7 +856,8 @@ int main(void)
         SESSION_TEST(a_session_that_is_told_to_end_ends_in_a_transaction_too),
         SESSION_TEST(a_session_that_is_told_to_end_while_a_command_waits_says_so_once),
         SESSION_TEST(a_drain_lets_a_command_that_waits_come_to_its_end),
-        SESSION_TEST(who_idles_in_a_transaction_for_too_long_is_sent_away),
+        SESSION_TEST(who_keeps_another_from_writing_for_too_long_is_sent_away),
+        SESSION_TEST(who_keeps_nobody_waiting_may_idle),
     };
     return cmocka_run_group_tests_name("server/session", tests, NULL, NULL);
 }

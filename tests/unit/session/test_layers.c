@@ -70,6 +70,12 @@ static bool scripted_is_in_transaction(struct service *service)
     return true;
 }
 
+static bool scripted_is_wanted(struct service *service)
+{
+    SQ_CONTAINER_OF(service, struct scripted, base)->other_count++;
+    return true;
+}
+
 static void scripted_reset(struct service *service)
 {
     SQ_CONTAINER_OF(service, struct scripted, base)->other_count++;
@@ -85,6 +91,7 @@ static const struct service_ops scripted_ops = {
     .finish = scripted_finish,
     .exec = scripted_exec,
     .is_in_transaction = scripted_is_in_transaction,
+    .is_wanted = scripted_is_wanted,
     .reset = scripted_reset,
     .free = scripted_free,
 };
@@ -136,12 +143,13 @@ static void a_layer_passes_on_what_is_not_its_business(void **state)
         assert_int_equal(run(service, &query, QUERY_DONE), QUERY_DONE);
         assert_int_equal(service_exec(service, "COMMIT", &err), SQ_OK);
         assert_true(service_is_in_transaction(service));
+        assert_true(service_is_wanted(service));
         service_reset(service);
         assert_int_equal(service_finish(service, &query, &err), SQ_OK);
         inner.finish_status = SQ_IO;
         assert_int_equal(service_finish(service, &query, &err), SQ_IO);
         assert_int_equal(inner.run_count, 2);
-        assert_int_equal(inner.other_count, 3);
+        assert_int_equal(inner.other_count, 4);
         assert_int_equal(inner.finish_count, 2);
         service_free(service);
         assert_int_equal(inner.free_count, 1);
