@@ -9,7 +9,8 @@
 #     make check-asan   unit and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #     make check-tsan   the same under ThreadSanitizer
 #     make fuzz         every fuzzer for FUZZ_SECONDS (60)
-#     make bench        measures with pgbench
+#     make bench        sqld beside PostgreSQL and SQLite, into docs/benchmarks.md: some ten minutes, on a machine that does
+#                       nothing else (BENCH_SECONDS=1 BENCH_ROUNDS=1 BENCH_ONLY=select,result: a quick look)
 #     make format       formats the C files
 #     make docs         writes docs/sqld.1 and docs/configuration.md anew
 #     make install      PREFIX (/usr/local) and DESTDIR are respected
@@ -107,7 +108,16 @@ fuzz: deps-build deps-check
 
 bench: deps-build deps-bench
 	@$(MAKE) --no-print-directory build
-	@bench/run.sh $(BUILD)/bin/sqld
+	@$(MAKE) --no-print-directory --silent $(BUILD)/bench/load $(BUILD)/bench/embedded
+	@bench/bench.py --build $(BUILD)
+
+bench_flags = -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
+	-Wmissing-prototypes -Werror
+$(BUILD)/bench/load: bench_packages = libpq
+$(BUILD)/bench/embedded: bench_packages = sqlite3
+$(BUILD)/bench/%: bench/%.c
+	@mkdir -p $(@D)
+	@$(CC) $(bench_flags) $$(pkg-config --cflags $(bench_packages)) -o $@ $< $$(pkg-config --libs $(bench_packages))
 
 # --- checks ---
 

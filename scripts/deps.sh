@@ -43,7 +43,9 @@ check clang-tidy                        lint
 check cppcheck:cppcheck                 lint
 check python3                           the checks themselves
 check man-db                            formats the man page as its readers do
-bench postgresql-15                     pgbench
+bench postgresql-15                     the server to compare with, and pgbench
+bench libpq-dev                         the loads that pgbench does not have
+bench python3                           the driver
 LIST
 }
 
