@@ -1,15 +1,17 @@
 /* base/arena.c: a stack of malloc'd blocks.
  *
- * Ordinary blocks have SQ_ARENA_BLOCK_BYTES; a larger request gets a block of its own, which a reset frees. Invariant:
- * `used_bytes` counts from the start of the newest block's `data`. */
+ * The first block has SQ_ARENA_FIRST_BYTES, because many arenas (one for each prepared statement) need no more; further ones
+ * have SQ_ARENA_BLOCK_BYTES; a larger request gets a block of its own. A reset keeps the largest of the ordinary ones, so
+ * that an arena which is used in the same way again and again comes to allocate nothing. Invariant: `used_bytes` counts from the start of the newest block's `data`. */
 #include "base/arena.h"
 
 #include <stdalign.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SQ_ARENA_BLOCK_BYTES = 4096 };
+enum { SQ_ARENA_FIRST_BYTES = 512, SQ_ARENA_BLOCK_BYTES = 4096 };
 
 struct sq_arena_block {
     struct sq_arena_block *older;
@@ -40,10 +42,13 @@ void sq_arena_reset(struct sq_arena *arena)
     struct sq_arena_block *block = arena->block;
     while (block != NULL) {
         struct sq_arena_block *older = block->older;
-        if (kept == NULL && block->bytes == SQ_ARENA_BLOCK_BYTES)
-            kept = block;
-        else
+        bool is_larger = kept == NULL || block->bytes > kept->bytes;
+        if (block->bytes > SQ_ARENA_BLOCK_BYTES || !is_larger) {
             free(block);
+        } else {
+            free(kept);
+            kept = block;
+        }
         block = older;
     }
     if (kept != NULL)
@@ -66,7 +71,9 @@ void *sq_arena_alloc(struct sq_arena *arena, size_t bytes)
         return NULL;
     size_t rounded = (bytes + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     if (arena->block == NULL || arena->block->bytes - arena->used_bytes < rounded) {
-        size_t block_bytes = rounded > SQ_ARENA_BLOCK_BYTES ? rounded : SQ_ARENA_BLOCK_BYTES;
+        size_t block_bytes = arena->block == NULL && rounded <= SQ_ARENA_FIRST_BYTES ? SQ_ARENA_FIRST_BYTES
+                             : rounded > SQ_ARENA_BLOCK_BYTES                        ? rounded
+                                                                                     : SQ_ARENA_BLOCK_BYTES;
         struct sq_arena_block *block = malloc(sizeof(*block) + block_bytes);
         if (block == NULL)
             return NULL;

@@ -19,7 +19,7 @@ struct sq_arena {
 void sq_arena_init(struct sq_arena *arena);
 /* Frees everything; the arena is then as after sq_arena_init(). */
 void sq_arena_done(struct sq_arena *arena);
-/* Forgets everything, keeps one block of ordinary size for reuse. */
+/* Forgets everything, keeps one ordinary block for reuse. */
 void sq_arena_reset(struct sq_arena *arena);
 /* Bytes of memory that it takes. */
 size_t sq_arena_bytes(const struct sq_arena *arena);

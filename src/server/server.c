@@ -38,6 +38,7 @@ enum {
     SERVER_ACCEPTS_PER_TURN = 64,
     SERVER_ACCEPT_PAUSE_US = 100 * SQ_US_PER_MS, /* when descriptors have run out */
     SERVER_STARTING_MAX = 1000,                  /* sockets beyond max-connections that may be in start-up */
+    SERVER_OTHER_FILES = 100,
     SERVER_STOP_POLL_US = 10 * SQ_US_PER_MS,
     SERVER_TERMINATE_US = 30 * SQ_US_PER_S, /* for stopped statements to notice */
     SERVER_WORKERS_MAX = 1024,
@@ -344,19 +345,26 @@ static sq_status start_workers(struct server *server, struct sq_error *err)
     return SQ_OK;
 }
 
-/* As many descriptors as the system allows: each session needs a few. */
-static void raise_descriptor_limit(size_t connection_max)
+/* As many descriptors as the system allows. A session needs one for its socket and, while it is not idle, two for its
+ * database (the file and its log); SERVER_OTHER_FILES are the server's own. */
+static void raise_descriptor_limit(const struct config *config)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
+    rlim_t soft = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        limit.rlim_cur = soft;
+    if (limit.rlim_cur == RLIM_INFINITY)
         return;
-    rlim_t wanted = (rlim_t)connection_max * 4 + 100;
-    if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < wanted)
-        sq_log(SQ_LOG_WARNING, "server", "the limit of open files is low for max-connections", "limit=%llu wanted=%llu",
-               (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+    rlim_t others = SERVER_OTHER_FILES + 2 * (rlim_t)config->idle_connections;
+    rlim_t left = limit.rlim_cur > others ? limit.rlim_cur - others : 0;
+    rlim_t wanted = (rlim_t)config->max_connections;
+    sq_log(left < wanted ? SQ_LOG_WARNING : SQ_LOG_INFO, "server",
+           left < wanted ? "the limit of open files is too low for max-connections" : "open files",
+           "limit=%llu allows_active=%llu allows_idle=%llu max_connections=%llu", (unsigned long long)limit.rlim_cur,
+           (unsigned long long)(left / 3), (unsigned long long)left, (unsigned long long)wanted);
 }
 
 static sq_status server_open(struct server *server, struct sq_error *err)
@@ -398,7 +406,7 @@ sq_status server_new(struct config *config, struct sq_error *err, struct server 
     server->pool.host = &server->host;
     server->signal_watch.fd = -1;
     net_timer_init(&server->stop_timer, on_stop_timer);
-    raise_descriptor_limit(server->connection_max);
+    raise_descriptor_limit(config);
     SQ_TRY(server_open(server, err));
     *ret_server = SQ_STEAL(server);
     return SQ_OK;

@@ -403,7 +403,8 @@ static void every_allocation_fails_in_turn(void **state)
 
 int main(void)
 {
-    static const char *const options[] = {"--log-level=error", NULL};
+    /* The files are replaced between conversations: no connection may outlive one. */
+    static const char *const options[] = {"--log-level=error", "--idle-connections=0", NULL};
     struct sq_error err;
     count_sqlite();
     if (engine_init(NULL, &err) != SQ_OK || sq_log_open("/dev/null", &err) != SQ_OK)

@@ -196,8 +196,8 @@ def test_a_thousand_idle_sessions_need_little_memory(start, descriptors):
                 assert clients[-1].ok("SELECT a FROM t WHERE id = 1") == [("one",)]
             poll(lambda: metric(looker, "sqld_database_connections") <= 2 * 16 + 1, "connections are given back")
             assert server.fd_count() < 2 * IDLE
-            # 200 MB for 10,000 sessions are 20 kB for each one
-            poll(lambda: server.rss_kb() - before < 20 * IDLE, "memory is given back")
+            # 200 MB for 10,000 sessions are 20 kB for each one; some connections are kept
+            poll(lambda: server.rss_kb() - before < 20 * IDLE + 32 * 150, "memory is given back")
             # each of them works
             for client in clients[:: IDLE // 50]:
                 assert rows(client.ask(bind(["1"], stmt="s"), execute())) == [("one",)]
@@ -231,3 +231,27 @@ def test_sessions_that_come_and_go_leave_nothing(start):
         assert server.status("Threads") <= threads + 2
         # a leak of a kilobyte for each session would be seen
         assert server.rss_kb() - memory < (CHURN - CHURN // 3)
+
+
+# ---- descriptors
+
+
+def test_the_limit_of_open_files_is_raised(start):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2000:
+        pytest.skip(f"the hard limit of open files is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        server = start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with open(f"/proc/{server.process.pid}/limits") as limits:
+        (line,) = [line for line in limits if line.startswith("Max open files")]
+    assert line.split()[3:5] == [str(hard), str(hard)]
+    assert f"limit={hard} " in server.wait_log('msg="open files"')
+
+
+def test_a_limit_that_is_too_low_is_said(start):
+    server = start("--max-connections", "5000", limits={resource.RLIMIT_NOFILE: 2000})
+    line = server.wait_log("the limit of open files is too low for max-connections")
+    assert "WARN" in line and "limit=2000 " in line and "max_connections=5000" in line
