@@ -8,7 +8,8 @@
 #     make check        form, lint, room rules, banned functions, generated documents, a build with clang
 #     make check-asan   unit and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #     make check-tsan   the same under ThreadSanitizer
-#     make fuzz         every fuzzer for FUZZ_SECONDS (60)
+#     make check-fuzz   every fuzzer on its corpus and FUZZ_RUNS (20000) inputs, the same ones every time
+#     make fuzz         every fuzzer for FUZZ_SECONDS (60), from a random place
 #     make bench        sqld beside PostgreSQL and SQLite, into docs/benchmarks.md: some ten minutes, on a machine that does
 #                       nothing else (BENCH_SECONDS=1 BENCH_ROUNDS=1 BENCH_ONLY=select,result: a quick look)
 #     make format       formats the C files
@@ -24,13 +25,14 @@ DEPS ?= yes
 ARGS ?=
 PYTEST ?=
 FUZZ_SECONDS ?= 60
+FUZZ_RUNS ?= 20000
 
 cmake = cmake -G Ninja -S .
 c_files = $$(git ls-files -co --exclude-standard '*.c' '*.h' | while read -r f; do [ -f "$$f" ] && echo "$$f"; done)
 
 .PHONY: all build run test unit integration venv check check-format check-rooms check-banned check-tables check-lint \
-	check-clang check-asan check-tsan fuzz bench format docs install gdb clean deps deps-build deps-test deps-check \
-	deps-bench
+	check-clang check-asan check-tsan check-fuzz fuzz fuzzers bench format docs install gdb clean deps deps-build deps-test \
+	deps-check deps-bench
 .NOTPARALLEL:
 
 all: build
@@ -101,10 +103,15 @@ check-tsan: deps-build deps-test venv
 	@ninja -C build-tsan --quiet sqld unit_tests
 	@scripts/run-tests.py --build build-tsan -- $(sanitized)
 
-fuzz: deps-build deps-check
+fuzzers: deps-build deps-check
 	@CC=clang $(cmake) -B build-fuzz -DSQLD_FUZZ=ON >/dev/null
 	@ninja -C build-fuzz --quiet fuzzers
-	@scripts/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
+fuzz: fuzzers
+	@scripts/fuzz.sh build-fuzz seconds $(FUZZ_SECONDS)
+
+check-fuzz: fuzzers
+	@scripts/fuzz.sh build-fuzz runs $(FUZZ_RUNS)
 
 bench: deps-build deps-bench
 	@$(MAKE) --no-print-directory build

@@ -15,14 +15,18 @@
  *
  *     schedule byte: bits 0-3 how many bytes to feed (see feed_sizes), bits 4-7 what else happens (see act())
  *
- * No input may hang: statement_timeout and lock_timeout are short, SQLite's limits are small, and a watchdog terminates
- * all sessions of an input that takes too long, from another thread, as a shutdown would. Nothing here survives a power
- * cut, so fsync() is left out. Seeds: tests/fuzz/corpus/connection/, recorded by tests/lib/record_clients.py. */
+ * The same input does the same each time, on any machine under any load: time is what has been done (see "Time"), and
+ * SQLite's random numbers begin anew with each input. No input may hang: statement_timeout and lock_timeout are short,
+ * SQLite's limits are small, and all sessions of an input that does too much are told to end, as by a shutdown. For what
+ * costs more than it counts there is a watchdog, by real time, with much patience. Nothing here survives a power cut, so
+ * fsync() is left out. Seeds: tests/fuzz/corpus/connection/, recorded by tests/lib/record_clients.py. */
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <time.h>
 
 #include "../lib/session_fixture.h"
+#include "base/random.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -32,6 +36,12 @@ size_t LLVMFuzzerCustomCrossOver(const uint8_t *first, size_t first_size, const 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t size_max);
 int fsync(int fd);
 int fdatasync(int fd);
+int nanosleep(const struct timespec *pause, struct timespec *rest);
+/* By the linker (--wrap): from anywhere in this program. */
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run_cb)(void *), void *context);
+int __real_pthread_join(pthread_t thread, void **ret_result);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run_cb)(void *), void *context);
+int __wrap_pthread_join(pthread_t thread, void **ret_result);
 
 enum {
     SCHEDULE_BYTES = 16,
@@ -41,8 +51,10 @@ enum {
     STEPS_MAX = 100 * 1000,
     ACTS_MAX = 50, /* of one client: every act wakes it, and a wake is a reason for another step */
     BUDGET_US = 300 * 1000,
+    PROGRESS_US = 50, /* what a call of SQLite's progress handler counts for */
+    WATCHDOG_S = 10,  /* of real time */
     PIECES_MAX = 512,
-    SQLITE_VALUE_BYTES_MAX = 1 << 20,
+    SQLITE_VALUE_BYTES_MAX = 1 << 17,
     OUTPUT_HIGH_WATER = 8192,
     ROW_BYTES_MAX = 65536,
     /* Beyond the high-water mark: a row, and what ends a statement and comes before ReadyForQuery. */
@@ -133,6 +145,9 @@ static void reset_databases(void)
 {
     char path[PATH_MAX + 16];
     main_path(path);
+    /* Nobody uses them, but databases stay open for a while: their files are about to be replaced. */
+    sched_forget_database(server.sched, "main");
+    engine_registry_close_idle(server.host.databases, 0);
     scratch_empty_directory(server.dir, "sqld.lock");
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     sq_assert(fd >= 0);
@@ -141,14 +156,111 @@ static void reset_databases(void)
     close(fd);
 }
 
-/* --- The watchdog ------------------------------------------------------------------------------------------------- */
+/* --- Time ---------------------------------------------------------------------------------------------------------- */
+
+/* For the thread that plays the inputs a microsecond passes with each look at the clock, PROGRESS_US with each call of
+ * SQLite's progress handler, and what it wants to sleep passes at once. The server's own threads, which do in the
+ * background what nobody waits for, are not started; libFuzzer's and the watchdog have real time. */
+static _Thread_local bool is_player;
+static bool is_playing;         /* the player is in the server's code */
+static int64_t played_us;       /* the player's clock: monotonic, and never behind the real one at the start */
+static int64_t played_begun_us; /* when the input began */
+static int interrupt_within;    /* enum session_interrupt + 1, for the next call of the progress handler; 0: none */
+static atomic_bool is_out_of_time;
+static int (*progress_cb)(void *context);
+
+static int64_t real_us(clockid_t id)
+{
+    struct timespec now;
+    clock_gettime(id, &now);
+    return (int64_t)now.tv_sec * SQ_US_PER_S + now.tv_nsec / 1000;
+}
+
+int64_t sq_clock_now_us(void)
+{
+    return is_player ? ++played_us : real_us(CLOCK_MONOTONIC);
+}
+
+/* Every input is played on the 2nd of January 2024. */
+int64_t sq_clock_wall_us(void)
+{
+    return is_player ? INT64_C(1704164645) * SQ_US_PER_S + played_us - played_begun_us : real_us(CLOCK_REALTIME);
+}
+
+static int current_time_ms(sqlite3_vfs *vfs, sqlite3_int64 *ret_julian_ms)
+{
+    (void)vfs;
+    *ret_julian_ms = INT64_C(210866760000000) + sq_clock_wall_us() / 1000;
+    return SQLITE_OK;
+}
+
+int nanosleep(const struct timespec *pause, struct timespec *rest)
+{
+    if (!is_player)
+        return clock_nanosleep(CLOCK_REALTIME, 0, pause, rest) == 0 ? 0 : -1;
+    played_us += (int64_t)pause->tv_sec * SQ_US_PER_S + pause->tv_nsec / 1000;
+    return 0;
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run_cb)(void *), void *context)
+{
+    if (!is_player || !is_playing)
+        return __real_pthread_create(thread, attributes, run_cb, context);
+    *thread = pthread_self();
+    return 0;
+}
+
+int __wrap_pthread_join(pthread_t thread, void **ret_result)
+{
+    return is_player && is_playing ? 0 : __real_pthread_join(thread, ret_result);
+}
+
+/* Secrets of sessions, the same for each input. */
+void sq_random_fill(void *out, size_t length)
+{
+    memset(out, 's', length);
+}
+
+static void interrupt_all(enum session_interrupt interrupt)
+{
+    session_registry_interrupt(server.host.sessions, 0, NULL, interrupt);
+}
+
+/* Tells all to end when the input has used its time up. */
+static bool check_time(void)
+{
+    if (played_us - played_begun_us > BUDGET_US && !atomic_exchange(&is_out_of_time, true))
+        interrupt_all(SESSION_INTERRUPT_TERMINATE);
+    return atomic_load(&is_out_of_time);
+}
+
+static int on_progress(void *context)
+{
+    played_us += PROGRESS_US;
+    if (interrupt_within != 0)
+        interrupt_all((enum session_interrupt)(interrupt_within - 1));
+    interrupt_within = 0;
+    check_time();
+    return progress_cb(context);
+}
+
+/* In the place of SQLite's, for the engine. */
+void sqlite3_progress_handler(sqlite3 *db, int op_count, int (*call_cb)(void *context), void *context)
+{
+    static void (*real)(sqlite3 *, int, int (*)(void *), void *);
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "sqlite3_progress_handler");
+    sq_assert(real != NULL && (progress_cb == NULL || call_cb == NULL || progress_cb == call_cb));
+    if (call_cb != NULL)
+        progress_cb = call_cb;
+    real(db, op_count, call_cb != NULL ? on_progress : NULL, context);
+}
 
 static pthread_mutex_t watch_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t watch_cond;
 static bool is_watching;
-static atomic_bool is_out_of_time;
 
-static void *watch(void *context)
+__attribute__((no_sanitize("coverage"))) static void *watch(void *context)
 {
     (void)context;
     pthread_mutex_lock(&watch_mutex);
@@ -157,16 +269,12 @@ static void *watch(void *context)
             pthread_cond_wait(&watch_cond, &watch_mutex);
         struct timespec end;
         clock_gettime(CLOCK_MONOTONIC, &end);
-        end.tv_nsec += (long)BUDGET_US * 1000;
-        end.tv_sec += end.tv_nsec / 1000000000L;
-        end.tv_nsec %= 1000000000L;
+        end.tv_sec += WATCHDOG_S;
         int result = 0;
         while (is_watching && result == 0)
             result = pthread_cond_timedwait(&watch_cond, &watch_mutex, &end);
-        if (is_watching) {
-            session_registry_interrupt(server.host.sessions, 0, NULL, SESSION_INTERRUPT_TERMINATE);
-            atomic_store(&is_out_of_time, true);
-        }
+        if (is_watching && !atomic_exchange(&is_out_of_time, true))
+            interrupt_all(SESSION_INTERRUPT_TERMINATE);
         is_watching = false;
     }
     return NULL;
@@ -179,6 +287,14 @@ static void set_watch(bool is_on)
     atomic_store(&is_out_of_time, false);
     pthread_cond_signal(&watch_cond);
     pthread_mutex_unlock(&watch_mutex);
+}
+
+static void begin_time(void)
+{
+    played_begun_us = played_us;
+    interrupt_within = 0;
+    sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, 1, NULL);
+    set_watch(true);
 }
 
 static void remove_scratch(void)
@@ -195,13 +311,18 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc;
     (void)argv;
     struct sq_error err;
+    played_us = real_us(CLOCK_MONOTONIC);
+    is_player = true;
     sq_status status = engine_init(NULL, &err);
     sq_assert(status == SQ_OK);
+    sqlite3_vfs_find(NULL)->xCurrentTimeInt64 = current_time_ms;
     int result = sqlite3_auto_extension((void (*)(void))limit_connection);
     sq_assert(result == SQLITE_OK);
     status = sq_log_open("/dev/null", &err);
     sq_assert(status == SQ_OK);
+    is_playing = true;
     fixture_open(&server, options);
+    is_playing = false;
     make_schema();
     read_pristine();
     atexit(remove_scratch);
@@ -323,6 +444,12 @@ static void act(struct stream *stream, uint8_t code)
 {
     struct session *session = stream->client.session;
     switch (code) {
+    case 7:
+        interrupt_within = (int)SESSION_INTERRUPT_CANCEL + 1;
+        break;
+    case 8:
+        interrupt_within = (int)SESSION_INTERRUPT_TERMINATE + 1;
+        break;
     case 10:
     case 11:
         session_interrupt(session, SESSION_INTERRUPT_CANCEL);
@@ -405,11 +532,18 @@ static bool unblock(struct stream *streams, size_t count)
     }
     if (has_left || !has_waiting)
         return has_left;
-    bool has_deadline = false;
-    for (size_t i = 0; i < count; i++)
-        has_deadline = has_deadline || (!streams[i].has_ended && session_deadline_us(streams[i].client.session) != 0);
-    sq_assert(has_deadline || count > 1);
-    nanosleep(&(struct timespec){.tv_nsec = 200 * 1000}, NULL); /* banned-ok: time has to pass for a deadline */
+    int64_t next_us = 0;
+    for (size_t i = 0; i < count; i++) {
+        int64_t deadline_us = streams[i].has_ended ? 0 : session_deadline_us(streams[i].client.session);
+        if (deadline_us != 0 && (next_us == 0 || deadline_us < next_us))
+            next_us = deadline_us;
+    }
+    sq_assert(next_us != 0 || count > 1);
+    /* Without a deadline they wait for each other: until the end. */
+    if (next_us == 0 || next_us > played_begun_us + BUDGET_US)
+        next_us = played_begun_us + BUDGET_US + 1;
+    if (next_us > played_us)
+        played_us = next_us;
     return true;
 }
 
@@ -422,7 +556,7 @@ static void play(struct stream *streams, size_t count, const uint8_t *schedule)
             has_moved = step(&streams[k], schedule[(i + k * 5) % SCHEDULE_BYTES]) || has_moved;
         if (!has_moved && !unblock(streams, count))
             return;
-        if (!is_told && atomic_load(&is_out_of_time)) {
+        if (!is_told && check_time()) {
             is_told = true;
             schedule = (const uint8_t *)"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
             for (size_t k = 0; k < count; k++)
@@ -438,9 +572,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct stream streams[CLIENTS_MAX];
     if (size < SCHEDULE_BYTES || size > INPUT_BYTES_MAX)
         return -1;
+    is_playing = true;
     reset_databases();
+    begin_time();
     size_t count = open_streams(streams, data + SCHEDULE_BYTES, size - SCHEDULE_BYTES);
-    set_watch(true);
     play(streams, count, data);
     set_watch(false);
     for (size_t i = 0; i < count; i++) {
@@ -448,6 +583,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             end_stream(&streams[i]);
     }
     sq_assert(session_registry_count(server.host.sessions) == 0);
+    is_playing = false;
     return 0;
 }
 
