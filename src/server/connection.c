@@ -55,6 +55,7 @@ struct connection {
     bool is_watched;
     bool is_readable;
     bool is_writable;
+    bool wants_input;    /* the session has nothing to do until something comes */
     bool is_peer_closed; /* it will send no more; what has come may still be unread */
     bool is_eof;         /* and all of it has been read */
     bool is_held_back;   /* `out` waits for the disk; a wake-up comes */
@@ -320,6 +321,7 @@ static enum connection_next connection_serve(struct connection *connection, enum
         if (connection_read(connection))
             return NEXT_AGAIN;
         session_cancel_settle(connection->session, cancel_mark);
+        connection->wants_input = true;
         return connection->is_eof ? NEXT_END : NEXT_WAIT;
     }
     case SESSION_OUTPUT_FULL:
@@ -339,6 +341,7 @@ static enum connection_next connection_serve(struct connection *connection, enum
 static enum connection_next connection_turn(struct connection *connection)
 {
     struct net_loop *loop = connection->loop;
+    connection->wants_input = false;
     net_job_enter(loop, &connection->job);
     enum session_want want = session_run(connection->session, &connection->in, &connection->out);
     if (SQ_UNLIKELY(!net_job_leave(loop, &connection->job))) {
@@ -378,10 +381,16 @@ static void connection_run(struct connection *connection)
 {
     net_loop_assert_owner(connection->loop);
     sq_assert(!net_job_is_detached(&connection->job));
-    if (connection->is_closing)
+    if (connection->is_closing) {
         connection_finish(connection);
-    else if (connection->is_watched || connection_settle(connection))
-        connection_go(connection, NEXT_AGAIN);
+    } else if (connection->is_watched || connection_settle(connection)) {
+        enum connection_next next = NEXT_AGAIN;
+        /* The session has said that it wants input: here it is, so it need not be asked first. */
+        if (connection->wants_input && connection->is_readable &&
+            connection_serve(connection, SESSION_NEED_INPUT) == NEXT_END)
+            next = NEXT_END;
+        connection_go(connection, next);
+    }
 }
 
 /* The job is back on the loop. */

@@ -35,6 +35,7 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, const c
     session->output_high_water = session->config->output_buffer_bytes;
     session->startup_deadline_us = sq_clock_now_us() + session->config->authentication_timeout_us;
     settings_init(&session->settings);
+    session->applied_revision = session->settings.revision - 1;
     notify_listener_init(&session->listener, waker);
     engine_durability_ticket_init(&session->durability_ticket, waker);
     statement_cache_init(&session->statement_cache, (size_t)session->config->statement_cache_size,
@@ -301,6 +302,9 @@ void session_ready(struct session *session)
 
 void session_apply_settings(struct session *session)
 {
+    if (SQ_LIKELY(session->applied_revision == session->settings.revision))
+        return;
+    session->applied_revision = session->settings.revision;
     struct service_context *context = &session->context;
     context->statement_timeout_us = settings_int64(&session->settings, SETTING_STATEMENT_TIMEOUT) * SQ_US_PER_MS;
     context->lock_timeout_us = settings_int64(&session->settings, SETTING_LOCK_TIMEOUT) * SQ_US_PER_MS;

@@ -90,6 +90,7 @@ struct session {
     struct service *service; /* NULL before the start-up is done */
     struct engine_durability_ticket durability_ticket;
     struct settings settings;
+    uint32_t applied_revision; /* of the settings: what `context` has */
     struct notify_listener listener;
 
     enum session_state state;
@@ -103,9 +104,9 @@ struct session {
     size_t output_high_water;
     size_t input_hint;
     int64_t startup_deadline_us;
-    int64_t idle_since_us;     /* monotonic; 0: not idle */
-    int64_t quiet_since_us;    /* monotonic: since when only the client could go on, in a transaction or not; 0: not so */
-    bool is_resting;           /* idle for long enough: what can be had again has been given back */
+    int64_t idle_since_us;  /* monotonic; 0: not idle */
+    int64_t quiet_since_us; /* monotonic: since when only the client could go on, in a transaction or not; 0: not so */
+    bool is_resting;        /* idle for long enough: what can be had again has been given back */
     int64_t pause_deadline_us; /* while a portal waits: context.wake_at_us */
     atomic_int interrupt;      /* enum session_interrupt + 1; 0: none. Relaxed: the waker brings the session to look */
     /* Cancel requests that came while nothing ran: their statement may still be on its way from the socket. Those beyond

@@ -272,6 +272,7 @@ static size_t segment_start(const struct settings *settings, size_t end)
 static struct setting_value *exchange(struct settings *settings, struct settings_entry *entry, size_t layer,
                                       struct setting_value *value)
 {
+    settings->revision++;
     int64_t number;
     size_t row = entry->row;
     bool is_reported = row != ROW_CUSTOM && (setting_infos[row].flags & SETTING_REPORTED) != 0;

@@ -103,6 +103,7 @@ struct settings {
     uint32_t savepoint_count; /* savepoints among the undo records */
     uint16_t entry_count, entry_capacity;
     bool is_in_transaction;
+    uint32_t revision;   /* other than before whenever a value in force may be another */
     uint64_t present[2]; /* bit per table row: has an entry */
     uint64_t changed[2]; /* bit per table row: reported setting whose client does not know the value */
 };
