@@ -311,12 +311,15 @@ static enum connection_next connection_serve(struct connection *connection, enum
         return NEXT_END;
     switch (want) {
     case SESSION_NEED_INPUT: {
-        if (sq_buf_length(&connection->out) > 0 && !connection->is_writable)
+        uint64_t cancel_mark = session_cancel_mark(connection->session);
+        if (sq_buf_length(&connection->out) > 0 && !connection->is_writable) {
+            /* A cancel request means the statement whose answer is still to be read: it is over. */
+            session_cancel_settle(connection->session, cancel_mark);
             return NEXT_WAIT;
+        }
         sq_buf_shrink(&connection->in, CONNECTION_KEEP_BYTES);
-        unsigned cancel_mark = 0;
         /* Whether a statement lies in the socket, the socket itself must say: its edge may not have come yet. */
-        if (session_cancel_mark(connection->session, &cancel_mark))
+        if (cancel_mark != 0)
             connection->is_readable = true;
         if (connection_read(connection))
             return NEXT_AGAIN;
@@ -325,7 +328,10 @@ static enum connection_next connection_serve(struct connection *connection, enum
         return connection->is_eof ? NEXT_END : NEXT_WAIT;
     }
     case SESSION_OUTPUT_FULL:
-        return connection->is_writable && !connection->is_held_back ? NEXT_AGAIN : NEXT_WAIT;
+        if (connection->is_writable && !connection->is_held_back)
+            return NEXT_AGAIN;
+        session_cancel_settle(connection->session, session_cancel_mark(connection->session));
+        return NEXT_WAIT;
     case SESSION_YIELDED:
         return NEXT_LATER;
     case SESSION_STARTED:

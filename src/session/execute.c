@@ -122,7 +122,7 @@ static sq_status on_row(struct sink *base, const struct sq_value *values, size_t
 /* --- Runs -------------------------------------------------------------------------------------------------------- */
 
 /* The brake is let off for a new statement, unless somebody wants the whole session to end. */
-static void release_brake(struct session *session)
+void run_release_brake(struct session *session)
 {
     /* The order matters against session_interrupt(), which sets `interrupt` before the brake: sequentially consistent. */
     atomic_store(&session->context.stop.reason, ENGINE_STOP_NONE);
@@ -139,11 +139,8 @@ static bool sends_description(const struct session *session, enum run_purpose pu
 void run_activate(struct session *session)
 {
     atomic_store(&session->is_active, true);
-    unsigned early_cancels = atomic_load(&session->early_cancels);
-    if (early_cancels != session->settled_cancels) {
-        session->settled_cancels = early_cancels;
-        session_interrupt(session, SESSION_INTERRUPT_CANCEL);
-    }
+    if (session_registry_settle(session->host->sessions, &session->entry, UINT64_MAX) > 0)
+        session_cancel(session);
 }
 
 void run_deactivate(struct session *session)
@@ -164,7 +161,7 @@ void run_begin(struct session *session, struct portal *portal, enum run_purpose 
         .purpose = purpose,
         .has_described = !sends_description(session, purpose),
     };
-    release_brake(session);
+    run_release_brake(session);
     run_activate(session);
     session->pause_deadline_us = 0;
     session->running = portal;
@@ -382,7 +379,7 @@ static sq_status execute_ready(struct session *session, struct portal *portal, e
         return SQ_OK;
     }
     session_set_activity(session, SESSION_ACTIVE);
-    release_brake(session);
+    run_release_brake(session);
     session_apply_settings(session);
     if (prepared->sql == NULL) {
         const char *tag = NULL;

@@ -286,6 +286,7 @@ void extended_sync(struct session *session)
 {
     struct sq_error err;
     sq_status status = SQ_OK;
+    run_release_brake(session);
     if (session->txn == SESSION_TXN_IMPLICIT)
         status = transaction_commit(session, &err);
     else if (session->txn == SESSION_TXN_NONE)

@@ -48,14 +48,38 @@ void session_registry_add(struct session_registry *registry, struct session_entr
     registry->last_pid = registry->last_pid >= SESSION_PID_MAX ? 1 : registry->last_pid + 1;
     entry->pid = registry->last_pid;
     sq_list_init(&entry->links);
+    sq_list_init(&entry->cancels);
     sq_list_push_back(&registry->entries, &entry->links);
     registry->count++;
     pthread_mutex_unlock(&registry->mutex);
 }
 
+/* Out of the list; its owner may free it as soon as the mutex is free. */
+static void end_cancel(struct session_cancel *cancel)
+{
+    sq_list_remove(&cancel->links);
+    atomic_fetch_sub(&cancel->target->cancel_count, 1);
+    cancel->target = NULL;
+}
+
+static size_t settle_locked(struct session_entry *entry, uint64_t number)
+{
+    size_t count = 0;
+    while (!sq_list_is_empty(&entry->cancels)) {
+        struct session_cancel *cancel = SQ_CONTAINER_OF(entry->cancels.next, struct session_cancel, links);
+        if (cancel->number > number)
+            break;
+        end_cancel(cancel);
+        sq_waker_wake(cancel->waker);
+        count++;
+    }
+    return count;
+}
+
 void session_registry_remove(struct session_registry *registry, struct session_entry *entry)
 {
     pthread_mutex_lock(&registry->mutex);
+    settle_locked(entry, UINT64_MAX);
     sq_list_remove(&entry->links);
     registry->count--;
     pthread_mutex_unlock(&registry->mutex);
@@ -123,6 +147,73 @@ size_t session_registry_interrupt(struct session_registry *registry, uint32_t pi
         session_interrupt(entry->session, interrupt);
         count++;
     }
+    pthread_mutex_unlock(&registry->mutex);
+    return count;
+}
+
+static struct session_entry *find_locked(struct session_registry *registry, uint32_t pid, const uint8_t *secret)
+{
+    SQ_LIST_FOREACH (links, &registry->entries) {
+        struct session_entry *entry = SQ_CONTAINER_OF(links, struct session_entry, links);
+        if (entry->pid == pid && is_secret(entry, secret))
+            return entry;
+    }
+    return NULL;
+}
+
+bool session_registry_cancel(struct session_registry *registry, uint32_t pid, const uint8_t *secret,
+                             struct session_cancel *cancel)
+{
+    pthread_mutex_lock(&registry->mutex);
+    struct session_entry *entry = find_locked(registry, pid, secret);
+    bool is_pending = false;
+    if (entry != NULL) {
+        sq_list_init(&cancel->links);
+        sq_list_push_back(&entry->cancels, &cancel->links);
+        cancel->target = entry;
+        cancel->number = ++entry->cancel_number;
+        atomic_fetch_add(&entry->cancel_count, 1);
+        /* It wakes the session in any case. */
+        is_pending = !session_cancel(entry->session);
+        if (!is_pending)
+            end_cancel(cancel);
+    }
+    pthread_mutex_unlock(&registry->mutex);
+    return is_pending;
+}
+
+bool session_cancel_is_pending(struct session_registry *registry, const struct session_cancel *cancel)
+{
+    pthread_mutex_lock(&registry->mutex);
+    bool is_pending = cancel->target != NULL;
+    pthread_mutex_unlock(&registry->mutex);
+    return is_pending;
+}
+
+void session_registry_withdraw(struct session_registry *registry, struct session_cancel *cancel)
+{
+    pthread_mutex_lock(&registry->mutex);
+    if (cancel->target != NULL)
+        end_cancel(cancel);
+    pthread_mutex_unlock(&registry->mutex);
+}
+
+uint64_t session_registry_cancel_mark(struct session_registry *registry, struct session_entry *entry)
+{
+    if (SQ_LIKELY(atomic_load(&entry->cancel_count) == 0))
+        return 0;
+    pthread_mutex_lock(&registry->mutex);
+    uint64_t mark = entry->cancel_number;
+    pthread_mutex_unlock(&registry->mutex);
+    return mark;
+}
+
+size_t session_registry_settle(struct session_registry *registry, struct session_entry *entry, uint64_t number)
+{
+    if (SQ_LIKELY(atomic_load(&entry->cancel_count) == 0))
+        return 0;
+    pthread_mutex_lock(&registry->mutex);
+    size_t count = settle_locked(entry, number);
     pthread_mutex_unlock(&registry->mutex);
     return count;
 }

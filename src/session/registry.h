@@ -12,6 +12,7 @@
 
 #include "base/list.h"
 #include "base/status.h"
+#include "base/waker.h"
 #include "session/session.h"
 
 struct session_registry;
@@ -20,9 +21,26 @@ enum { SESSION_SECRET_BYTES = 4, SESSION_LABEL_MAX = 64 };
 
 enum session_activity { SESSION_STARTING, SESSION_IDLE, SESSION_IDLE_IN_TRANSACTION, SESSION_ACTIVE };
 
+/* A cancel request that has come before its statement: while nothing runs there is nothing to cancel, but the statement,
+ * which came on another socket, may have been overtaken. It is pending until the session has looked: either the next
+ * statement is there and is cancelled, or there is none and the request is settled, meaning nothing. The connection that
+ * brought it stays open until then: whatever its client sends after the server has closed it, is not cancelled by it. */
+struct session_cancel {
+    struct sq_list links; /* in the entry's `cancels`; guarded by the registry's mutex, as all of it */
+    struct session_entry *target;
+    uint64_t number;
+    struct sq_waker *waker; /* called when it is settled */
+};
+
 struct session_entry {
     struct sq_list links;
     struct session *session;
+    /* Requests that are pending, by their numbers; guarded by the registry's mutex. */
+    struct sq_list cancels;
+    uint64_t cancel_number; /* of the last one */
+    /* How many there are, for a look without the mutex. Sequentially consistent with session->is_active: either the
+     * session that becomes active sees the request, or the request sees that it is active. */
+    atomic_uint cancel_count;
     uint32_t pid;
     uint8_t secret[SESSION_SECRET_BYTES];
     int64_t connected_us;             /* wall clock */
@@ -42,7 +60,7 @@ void session_registry_free(struct session_registry *registry);
 
 /* Gives the entry a process id and a secret and makes it findable. */
 void session_registry_add(struct session_registry *registry, struct session_entry *entry);
-/* No other thread touches the session after this call. */
+/* No other thread touches the session after this call. Requests to cancel it are settled. */
 void session_registry_remove(struct session_registry *registry, struct session_entry *entry);
 /* Calls `call_cb` under the mutex: nobody interrupts a session meanwhile. */
 void session_registry_hold(struct session_registry *registry, void *context, void (*call_cb)(void *context));
@@ -56,7 +74,19 @@ size_t session_registry_count_database(struct session_registry *registry, const 
 /* Interrupts the session of that id (0: every one), if `secret` is NULL or right. Returns how many were reached. */
 size_t session_registry_interrupt(struct session_registry *registry, uint32_t pid, const uint8_t *secret,
                                   enum session_interrupt interrupt);
-/* The same for every session of a database but `except`. */
+/* Cancels what the session of that id does, if the secret is right. True: it is idle, and `cancel` is pending until
+ * session_cancel_is_pending() says otherwise, after a wake, or session_registry_withdraw(). */
+bool session_registry_cancel(struct session_registry *registry, uint32_t pid, const uint8_t *secret,
+                             struct session_cancel *cancel);
+bool session_cancel_is_pending(struct session_registry *registry, const struct session_cancel *cancel);
+/* It means nothing any more, and its waker is not called after this. */
+void session_registry_withdraw(struct session_registry *registry, struct session_cancel *cancel);
+/* The number of the last request that has come; 0: none is pending. Only the session itself. */
+uint64_t session_registry_cancel_mark(struct session_registry *registry, struct session_entry *entry);
+/* Settles the requests up to that number. How many there were. Only the session itself. */
+size_t session_registry_settle(struct session_registry *registry, struct session_entry *entry, uint64_t number);
+
+/* The same as session_registry_interrupt() for every session of a database but `except`. */
 size_t session_registry_interrupt_database(struct session_registry *registry, const char *database,
                                            const struct session_entry *except, enum session_interrupt interrupt);
 

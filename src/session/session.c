@@ -97,6 +97,7 @@ void session_free(struct session *session)
         return;
     /* First of all: from here on no other thread finds the session. */
     session_registry_remove(session->host->sessions, &session->entry);
+    session_registry_withdraw(session->host->sessions, &session->cancel);
     notify_listener_done(session->host->notify_hub, &session->listener);
     session_drop_work(session);
     struct engine_durability *durability = session_durability(session);
@@ -144,28 +145,32 @@ void session_set_activity(struct session *session, enum session_activity activit
 
 /* --- Being interrupted ------------------------------------------------------------------------------------------- */
 
+bool session_cancel(struct session *session)
+{
+    bool is_active = atomic_load(&session->is_active);
+    if (is_active) {
+        int expected = ENGINE_STOP_NONE;
+        atomic_compare_exchange_strong_explicit(&session->context.stop.reason, &expected, ENGINE_STOP_CANCEL,
+                                                memory_order_relaxed, memory_order_relaxed);
+        metrics_counter_add(METRICS_CANCELS, 1);
+    }
+    sq_waker_wake(session->waker);
+    return is_active;
+}
+
 void session_interrupt(struct session *session, enum session_interrupt interrupt)
 {
     if (interrupt == SESSION_INTERRUPT_CANCEL) {
-        /* Between statements there is nothing to cancel, but the request may have overtaken its statement, which came on
-         * another socket: early_cancels. */
-        if (atomic_load(&session->is_active)) {
-            int expected = ENGINE_STOP_NONE;
-            atomic_compare_exchange_strong_explicit(&session->context.stop.reason, &expected, ENGINE_STOP_CANCEL,
-                                                    memory_order_relaxed, memory_order_relaxed);
-            metrics_counter_add(METRICS_CANCELS, 1);
-        } else {
-            atomic_fetch_add(&session->early_cancels, 1);
-        }
-    } else {
-        int value = (int)interrupt + 1;
-        /* Sequentially consistent: whoever lets the brake off after this store of the reason sees the interrupt. */
-        int before = atomic_load(&session->interrupt);
-        while (before < value && !atomic_compare_exchange_weak(&session->interrupt, &before, value))
-            continue;
-        if (interrupt == SESSION_INTERRUPT_TERMINATE)
-            atomic_store(&session->context.stop.reason, ENGINE_STOP_SHUTDOWN);
+        session_cancel(session);
+        return;
     }
+    int value = (int)interrupt + 1;
+    /* Sequentially consistent: whoever lets the brake off after this store of the reason sees the interrupt. */
+    int before = atomic_load(&session->interrupt);
+    while (before < value && !atomic_compare_exchange_weak(&session->interrupt, &before, value))
+        continue;
+    if (interrupt == SESSION_INTERRUPT_TERMINATE)
+        atomic_store(&session->context.stop.reason, ENGINE_STOP_SHUTDOWN);
     sq_waker_wake(session->waker);
 }
 
@@ -175,15 +180,14 @@ void session_peer_gone(struct session *session)
     atomic_store_explicit(&session->context.stop.reason, ENGINE_STOP_SHUTDOWN, memory_order_relaxed);
 }
 
-bool session_cancel_mark(struct session *session, unsigned *ret_mark)
+uint64_t session_cancel_mark(struct session *session)
 {
-    *ret_mark = atomic_load(&session->early_cancels);
-    return *ret_mark != session->settled_cancels;
+    return session_registry_cancel_mark(session->host->sessions, &session->entry);
 }
 
-void session_cancel_settle(struct session *session, unsigned mark)
+void session_cancel_settle(struct session *session, uint64_t mark)
 {
-    session->settled_cancels = mark;
+    session_registry_settle(session->host->sessions, &session->entry, mark);
 }
 
 /* --- Answers that are not rows ------------------------------------------------------------------------------------ */
@@ -381,6 +385,8 @@ int64_t session_deadline_us(const struct session *session)
 {
     if (session->state == SESSION_STATE_STARTUP || session->state == SESSION_STATE_STARTED)
         return session->startup_deadline_us;
+    if (session->state == SESSION_STATE_CANCELING)
+        return session->cancel_deadline_us;
     if (is_working(session))
         return earlier(session->context.stop.deadline_us, session->pause_deadline_us);
     return earlier(earlier(holdup_deadline_us(session), idle_deadline_us(session)), rest_deadline_us(session));
@@ -436,6 +442,10 @@ static void check_interrupt(struct session *session)
     int value = atomic_load_explicit(&session->interrupt, memory_order_relaxed);
     if (value == 0 || session->state == SESSION_STATE_CLOSING)
         return;
+    if (session->state == SESSION_STATE_CANCELING) {
+        session->state = SESSION_STATE_CLOSING; /* nobody reads here */
+        return;
+    }
     bool is_terminate = value == (int)SESSION_INTERRUPT_TERMINATE + 1;
     /* What works notices by itself, through the brake; draining lets a transaction come to its end. */
     if (is_working(session) || (!is_terminate && (session->state == SESSION_STATE_SIMPLE || session->copy_in != NULL)))
@@ -542,6 +552,8 @@ static enum session_want session_step(struct session *session, bool *ret_has_mov
         break;
     case SESSION_STATE_READY:
         break;
+    case SESSION_STATE_CANCELING:
+        return startup_cancel(session);
     case SESSION_STATE_CLOSING:
         return SESSION_CLOSE;
     }
@@ -572,7 +584,8 @@ static bool is_output_full(struct session *session)
 static enum session_want session_advance(struct session *session)
 {
     const struct sq_buf *out = session->out;
-    if (session->is_peer_gone && session->running == NULL)
+    /* Who sends a cancel request need not wait for its effect. */
+    if (session->is_peer_gone && session->running == NULL && session->state != SESSION_STATE_CANCELING)
         return SESSION_CLOSE;
     check_interrupt(session);
     check_idle(session);

@@ -83,9 +83,9 @@ uint32_t session_pid(const struct session *session);
 
 /* A cancel request that comes while nothing runs may have overtaken its statement, which is still in the socket: it is kept
  * for the next one. The owner takes a mark before it looks for input and, if there is none, settles what came before the
- * mark: there was nothing to cancel. */
-bool session_cancel_mark(struct session *session, unsigned *ret_mark); /* true: there is something to settle */
-void session_cancel_settle(struct session *session, unsigned mark);
+ * mark: there was nothing to cancel. A mark of 0: there is nothing to settle. */
+uint64_t session_cancel_mark(struct session *session);
+void session_cancel_settle(struct session *session, uint64_t mark);
 
 enum session_interrupt {
     SESSION_INTERRUPT_CANCEL,   /* stop the running statement, if there is one */
@@ -94,5 +94,7 @@ enum session_interrupt {
 };
 /* Any thread, as long as the session lives. */
 void session_interrupt(struct session *session, enum session_interrupt interrupt);
+/* SESSION_INTERRUPT_CANCEL; whether there was a statement to stop. */
+bool session_cancel(struct session *session);
 
 #endif

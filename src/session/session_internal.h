@@ -37,8 +37,8 @@
  *   STARTUP ──StartupMessage──► STARTED ──► READY ◄──────────────────────────────┐
  *                                             ├──Query──► SIMPLE ──all run───────┤
  *                                             ├──Parse … Execute──► READY        │
- *                                             └─────────────────────────────────┘
- *   any ──Terminate, fatal error──► CLOSING
+ *   STARTUP ──CancelRequest──► CANCELING      └─────────────────────────────────┘
+ *   any ──Terminate, fatal error──► CLOSING ◄── CANCELING, when the request has had its effect
  *
  * `running` is not NULL while a portal is being run, whatever the state. */
 enum session_state {
@@ -46,6 +46,7 @@ enum session_state {
     SESSION_STATE_STARTED, /* start-up packet taken, not yet answered */
     SESSION_STATE_READY,
     SESSION_STATE_SIMPLE,
+    SESSION_STATE_CANCELING, /* this connection brought a cancel request, which is pending */
     SESSION_STATE_CLOSING,
 };
 
@@ -104,16 +105,15 @@ struct session {
     size_t output_high_water;
     size_t input_hint;
     int64_t startup_deadline_us;
+    struct session_cancel cancel; /* what this connection was made for, in SESSION_STATE_CANCELING */
+    int64_t cancel_deadline_us;
     int64_t idle_since_us;  /* monotonic; 0: not idle */
     int64_t quiet_since_us; /* monotonic: since when only the client could go on, in a transaction or not; 0: not so */
     bool is_resting;        /* idle for long enough: what can be had again has been given back */
     int64_t pause_deadline_us; /* while a portal waits: context.wake_at_us */
     atomic_int interrupt;      /* enum session_interrupt + 1; 0: none. Relaxed: the waker brings the session to look */
-    /* Cancel requests that came while nothing ran: their statement may still be on its way from the socket. Those beyond
-     * `settled_cancels` count for the next statement. Sequentially consistent with `is_active`. */
-    atomic_uint early_cancels;
-    unsigned settled_cancels;
-    atomic_bool is_active; /* a statement is running: a cancel request means it. Relaxed, see session_interrupt() */
+    atomic_bool
+        is_active; /* a statement is running: a cancel request means it. Sequentially consistent, see registry.h */
 
     struct sq_buf *out; /* of the current session_run() */
     size_t output_mark; /* its length where the last whole message ended */
@@ -167,6 +167,8 @@ void session_set_activity(struct session *session, enum session_activity activit
 
 /* --- startup.c --- */
 enum session_want startup_run(struct session *session);
+/* In SESSION_STATE_CANCELING: waits for the end of it. */
+enum session_want startup_cancel(struct session *session);
 /* After SESSION_STARTED: opens the database and answers. */
 void startup_finish(struct session *session);
 
@@ -198,6 +200,8 @@ enum session_want run_continue(struct session *session);
 /* From activate to deactivate a cancel request means what the session does; one that came a moment before did, too. */
 void run_activate(struct session *session);
 void run_deactivate(struct session *session);
+/* What came too late for the last statement does not mean what is done next. */
+void run_release_brake(struct session *session);
 /* What a run of a portal that has no more rows answers. */
 SQ_MUST_USE sq_status run_nothing(struct session *session, struct portal *portal, const uint8_t *formats,
                                   enum run_purpose purpose, struct sq_error *err);

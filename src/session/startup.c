@@ -2,7 +2,7 @@
  * Encryption", "Canceling Requests in Progress").
  *
  *   SSLRequest, GSSENCRequest   answered 'N', once each; then the client goes on in clear text
- *   CancelRequest               looked up, never answered
+ *   CancelRequest               looked up, never answered; the connection is closed when it has had its effect
  *   StartupMessage              parameters are kept; the database is opened by startup_finish(), on the thread that
  *                               will own the session
  *
@@ -19,6 +19,8 @@
 #include "engine/database.h"
 #include "metrics/metrics.h"
 #include "session/session_internal.h"
+
+enum { CANCEL_WAIT_US = 10 * SQ_US_PER_S }; /* the longest that a cancel request waits for its session to look */
 
 static sq_status fail_fatal(sq_status status, struct sq_error *err)
 {
@@ -164,10 +166,25 @@ static void take_cancel(struct session *session, const struct pgwire_startup_fra
     struct pgwire_cancel cancel;
     struct sq_error err;
     /* Whether it was right or wrong, nothing is answered. */
-    if (pgwire_cancel_decode(frame, &err, &cancel) == SQ_OK && cancel.pid != 0 &&
-        cancel.secret.length == SESSION_SECRET_BYTES)
-        session_registry_interrupt(session->host->sessions, cancel.pid, cancel.secret.data, SESSION_INTERRUPT_CANCEL);
     session->state = SESSION_STATE_CLOSING;
+    if (pgwire_cancel_decode(frame, &err, &cancel) != SQ_OK || cancel.secret.length != SESSION_SECRET_BYTES)
+        return;
+    session->cancel.waker = session->waker;
+    if (session_registry_cancel(session->host->sessions, cancel.pid, cancel.secret.data, &session->cancel)) {
+        session->state = SESSION_STATE_CANCELING;
+        session->cancel_deadline_us = sq_clock_now_us() + CANCEL_WAIT_US;
+    }
+}
+
+enum session_want startup_cancel(struct session *session)
+{
+    struct session_registry *registry = session->host->sessions;
+    if (session_cancel_is_pending(registry, &session->cancel) && sq_clock_now_us() < session->cancel_deadline_us)
+        return SESSION_WAITING;
+    /* A session that does not look for its input is busy with what the request did not mean. */
+    session_registry_withdraw(registry, &session->cancel);
+    session->state = SESSION_STATE_CLOSING;
+    return SESSION_CLOSE;
 }
 
 static sq_status refuse_encryption(struct session *session, bool *has_asked, struct sq_error *err)
@@ -232,6 +249,8 @@ enum session_want startup_run(struct session *session)
             return SESSION_CLOSE;
         }
     }
+    if (session->state == SESSION_STATE_CANCELING)
+        return startup_cancel(session);
     return session->state == SESSION_STATE_STARTED ? SESSION_STARTED : SESSION_CLOSE;
 }
 

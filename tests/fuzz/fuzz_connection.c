@@ -36,7 +36,7 @@ size_t LLVMFuzzerCustomCrossOver(const uint8_t *first, size_t first_size, const 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t size_max);
 int fsync(int fd);
 int fdatasync(int fd);
-int nanosleep(const struct timespec *pause, struct timespec *rest);
+int nanosleep(const struct timespec *pause, struct timespec *rest); /* banned-ok: in its place */
 /* By the linker (--wrap): from anywhere in this program. */
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run_cb)(void *), void *context);
 int __real_pthread_join(pthread_t thread, void **ret_result);
@@ -194,7 +194,7 @@ static int current_time_ms(sqlite3_vfs *vfs, sqlite3_int64 *ret_julian_ms)
     return SQLITE_OK;
 }
 
-int nanosleep(const struct timespec *pause, struct timespec *rest)
+int nanosleep(const struct timespec *pause, struct timespec *rest) /* banned-ok: in its place */
 {
     if (!is_player)
         return clock_nanosleep(CLOCK_REALTIME, 0, pause, rest) == 0 ? 0 : -1;
@@ -496,9 +496,9 @@ static bool step(struct stream *stream, uint8_t schedule)
     if (client->want == SESSION_NEED_INPUT && is_at_end && !is_due(stream))
         return false;
     if (client->want == SESSION_NEED_INPUT) {
+        uint64_t mark = session_cancel_mark(client->session);
         feed(stream, schedule);
-        unsigned mark;
-        if (is_at_end && session_cancel_mark(client->session, &mark))
+        if (is_at_end)
             session_cancel_settle(client->session, mark);
     }
     run(stream);

@@ -695,9 +695,25 @@ def test_cancel_in_the_extended_protocol(client):
 
 
 def test_cancel_of_an_idle_session_does_nothing(client):
-    for _ in range(20):
+    """The cancel's connection is closed when it has had its effect: what is said after that is not meant."""
+    for _ in range(100):
         client.cancel()
-    assert client.ok("SELECT 1") == [("1",)]
+        assert client.ok("SELECT 1") == [("1",)]
+
+
+def test_cancel_right_behind_its_statement_is_not_lost(client):
+    for _ in range(50):
+        client.send(query(ENDLESS))
+        client.cancel()
+        assert errors(client.until_ready()) == ["57014"]
+
+
+def test_cancel_from_a_client_that_does_not_wait_for_it_counts(client, server):
+    for _ in range(20):
+        client.send(query(ENDLESS))
+        with socket.create_connection(("127.0.0.1", server.port)) as canceller:
+            canceller.sendall(special_request(wire.CANCEL_REQUEST, struct.pack("!II", client.pid, client.secret)))
+        assert errors(client.until_ready()) == ["57014"]
 
 
 def test_cancel_with_a_wrong_key_does_nothing(server, client):

@@ -394,6 +394,25 @@ static void send_cancel(struct talker *canceller, uint32_t pid, const uint8_t *s
     close_talker(canceller);
 }
 
+/* A cancel request for `me`, who is idle: its connection stays. */
+static void send_early_cancel(struct talker *canceller)
+{
+    open_talker(canceller);
+    pgwire_put_cancel_request(in_of(canceller), me->client.answers.pid, me->client.answers.secret, 4);
+    assert_string_equal(said(canceller), "");
+    assert_int_equal(canceller->client.want, SESSION_WAITING);
+    assert_true(session_deadline_us(canceller->client.session) != 0);
+    assert_int_equal(atomic_load(&canceller->client.wake_count), 0);
+}
+
+static void assert_cancel_is_over(struct talker *canceller)
+{
+    assert_true(atomic_load(&canceller->client.wake_count) > 0);
+    assert_string_equal(said(canceller), "");
+    assert_int_equal(canceller->client.want, SESSION_CLOSE);
+    close_talker(canceller);
+}
+
 /* Runs `me`, who does not read, until nothing more fits into the output. */
 static void run_until_full(void)
 {
@@ -431,17 +450,50 @@ static void a_cancel_with_the_right_secret_stops_the_statement(void **state)
 static void a_cancel_that_comes_early_means_the_next_statement_until_it_is_settled(void **state)
 {
     (void)state;
-    unsigned mark = 0;
-    assert_false(session_cancel_mark(me->client.session, &mark));
-    send_cancel(you, me->client.answers.pid, me->client.answers.secret, 4);
+    assert_int_equal(session_cancel_mark(me->client.session), 0);
+    send_early_cancel(you);
     assert_string_equal(ask(me, "SELECT 1"), "EZ");
     assert_string_equal(sqlstate(me), "57014");
+    assert_cancel_is_over(you);
     assert_string_equal(ask(me, "SELECT 1"), "TDCZ");
-    assert_false(session_cancel_mark(me->client.session, &mark));
-    send_cancel(you, me->client.answers.pid, me->client.answers.secret, 4);
-    assert_true(session_cancel_mark(me->client.session, &mark));
+    assert_int_equal(session_cancel_mark(me->client.session), 0);
+
+    send_early_cancel(you);
+    uint64_t mark = session_cancel_mark(me->client.session);
+    assert_int_not_equal(mark, 0);
+    /* What comes after the mark is not settled by it. */
+    struct talker late;
+    send_early_cancel(&late);
     session_cancel_settle(me->client.session, mark);
+    assert_cancel_is_over(you);
+    assert_int_equal(go(&late), SESSION_WAITING);
+    session_cancel_settle(me->client.session, session_cancel_mark(me->client.session));
+    assert_cancel_is_over(&late);
     assert_string_equal(ask(me, "SELECT 1"), "TDCZ");
+}
+
+static void a_cancel_that_waits_ends_with_its_session_or_with_the_server(void **state)
+{
+    (void)state;
+    /* The server goes: nothing is cancelled later. */
+    send_early_cancel(you);
+    session_interrupt(you->client.session, SESSION_INTERRUPT_DRAIN);
+    assert_cancel_is_over(you);
+    assert_string_equal(ask(me, "SELECT 1"), "TDCZ");
+    /* Its connection breaks from our side. */
+    send_early_cancel(you);
+    close_talker(you);
+    assert_string_equal(ask(me, "SELECT 1"), "TDCZ");
+    /* Its client does not wait: it counts all the same. */
+    send_early_cancel(you);
+    session_peer_gone(you->client.session);
+    assert_int_equal(go(you), SESSION_WAITING);
+    assert_string_equal(ask(me, "SELECT 1"), "EZ");
+    assert_cancel_is_over(you);
+    /* The session goes. */
+    send_early_cancel(you);
+    close_talker(me);
+    assert_cancel_is_over(you);
 }
 
 /* --- Clients that do not read ---------------------------------------------------------------------------------------------------- */
@@ -836,6 +888,7 @@ int main(void)
         STARTUP_TEST(who_says_nothing_is_sent_away_without_a_word),
         SESSION_TEST(a_cancel_with_the_right_secret_stops_the_statement),
         SESSION_TEST(a_cancel_that_comes_early_means_the_next_statement_until_it_is_settled),
+        SESSION_TEST(a_cancel_that_waits_ends_with_its_session_or_with_the_server),
         SESSION_TEST(rows_stop_when_the_client_does_not_read),
         SESSION_TEST(a_cancel_does_not_wait_for_a_client_that_does_not_read),
         SESSION_TEST(a_time_limit_does_not_wait_for_a_client_that_does_not_read),
