@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 enum { SQ_ARENA_FIRST_BYTES = 512, SQ_ARENA_BLOCK_BYTES = 4096 };
 
 struct sq_arena_block {
@@ -30,7 +32,7 @@ void sq_arena_done(struct sq_arena *arena)
     struct sq_arena_block *block = arena->block;
     while (block != NULL) {
         struct sq_arena_block *older = block->older;
-        free(block);
+        sq_memory_free(block);
         block = older;
     }
     sq_arena_init(arena);
@@ -44,9 +46,9 @@ void sq_arena_reset(struct sq_arena *arena)
         struct sq_arena_block *older = block->older;
         bool is_larger = kept == NULL || block->bytes > kept->bytes;
         if (block->bytes > SQ_ARENA_BLOCK_BYTES || !is_larger) {
-            free(block);
+            sq_memory_free(block);
         } else {
-            free(kept);
+            sq_memory_free(kept);
             kept = block;
         }
         block = older;
@@ -74,7 +76,7 @@ void *sq_arena_alloc(struct sq_arena *arena, size_t bytes)
         size_t block_bytes = arena->block == NULL && rounded <= SQ_ARENA_FIRST_BYTES ? SQ_ARENA_FIRST_BYTES
                              : rounded > SQ_ARENA_BLOCK_BYTES                        ? rounded
                                                                                      : SQ_ARENA_BLOCK_BYTES;
-        struct sq_arena_block *block = malloc(sizeof(*block) + block_bytes);
+        struct sq_arena_block *block = sq_memory_alloc(sizeof(*block) + block_bytes);
         if (block == NULL)
             return NULL;
         block->bytes = block_bytes;

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
+
 enum { SQ_BUF_CAP_MIN = 256 };
 
 void sq_buf_init(struct sq_buf *buf, size_t max)
@@ -18,7 +20,7 @@ void sq_buf_done(struct sq_buf *buf)
 {
     if (buf == NULL)
         return;
-    free(buf->data);
+    sq_memory_free(buf->data);
     sq_buf_init(buf, buf->max);
 }
 
@@ -50,12 +52,12 @@ bool sq_buf_reserve(struct sq_buf *buf, size_t bytes)
         /* Doubling must not take much more than what the limit lets in. */
         if (cap > buf->max && length + bytes <= buf->max)
             cap = buf->max;
-        uint8_t *data = malloc(cap);
+        uint8_t *data = sq_memory_alloc(cap);
         if (data == NULL)
             return buf_fail(buf, false);
         if (length > 0)
             memcpy(data, buf->data + buf->start, length);
-        free(buf->data);
+        sq_memory_free(buf->data);
         buf->data = data;
         buf->cap = cap;
     }
@@ -85,7 +87,7 @@ void sq_buf_shrink(struct sq_buf *buf, size_t keep_bytes)
 {
     if (sq_buf_length(buf) != 0 || buf->cap <= keep_bytes)
         return;
-    free(buf->data);
+    sq_memory_free(buf->data);
     buf->data = NULL;
     buf->start = buf->end = buf->cap = 0;
 }
@@ -124,5 +126,7 @@ sq_status sq_buf_check(const struct sq_buf *buf, struct sq_error *err)
         return SQ_OK;
     if (buf->is_over_max)
         return sq_fail(err, SQ_LIMIT, "a message would need more than %zu bytes", buf->max);
-    return sq_fail(err, SQ_NOMEM, "out of memory for a message");
+    sq_status status = sq_fail(err, SQ_NOMEM, "out of memory for a message");
+    sq_memory_set_hint(err);
+    return status;
 }

@@ -15,6 +15,7 @@
 #include "engine/connection.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -254,6 +255,11 @@ static sq_status configure(struct engine_connection *connection, const struct en
     SQ_TRY(exec_expecting(connection, "PRAGMA synchronous=NORMAL", NULL, err));
     SQ_TRY(exec_expecting(connection, "PRAGMA journal_size_limit=" ENGINE_WAL_KEEP_BYTES, NULL, err));
     sqlite3_wal_autocheckpoint(db, 0);
+    if (engine_cache_bytes() > 0) {
+        char cache[64];
+        snprintf(cache, sizeof(cache), "PRAGMA cache_size=-%zu", engine_cache_bytes() / 1024); /* in KiB */
+        SQ_TRY(exec_expecting(connection, cache, NULL, err));
+    }
     const char *foreign_keys = options->has_foreign_keys ? "PRAGMA foreign_keys=ON" : "PRAGMA foreign_keys=OFF";
     SQ_TRY(exec_expecting(connection, foreign_keys, NULL, err));
 

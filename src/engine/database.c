@@ -35,6 +35,7 @@
 #include "base/map.h"
 #include "engine/durability.h"
 #include "engine/error.h"
+#include "engine/memory.h"
 
 enum { ENGINE_PATH_MAX = 4096 };
 
@@ -77,6 +78,7 @@ sq_status engine_init(void (*log_cb)(int code, const char *message), struct sq_e
     engine_log_cb = log_cb;
     /* One thread at a time uses a connection (sqlite.org/threadsafe.html, "multi-thread"), so SQLite need not lock it;
      * memory statistics would put one mutex around every malloc of every thread. */
+    SQ_TRY(engine_memory_install(err));
     int result = sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
     if (result == SQLITE_OK)
         result = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
@@ -99,6 +101,19 @@ sq_status engine_set_mmap(int64_t bytes, struct sq_error *err)
 {
     int result = sqlite3_config(SQLITE_CONFIG_MMAP_SIZE, (sqlite3_int64)bytes, (sqlite3_int64)bytes);
     return result == SQLITE_OK ? SQ_OK : engine_fail(err, NULL, result, NULL);
+}
+
+/* Relaxed: a number for connections that are opened from now on. */
+static _Atomic(size_t) cache_bytes;
+
+void engine_set_cache(size_t bytes)
+{
+    atomic_store_explicit(&cache_bytes, bytes, memory_order_relaxed);
+}
+
+size_t engine_cache_bytes(void)
+{
+    return atomic_load_explicit(&cache_bytes, memory_order_relaxed);
 }
 
 bool engine_database_name_is_valid(const char *name)

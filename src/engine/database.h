@@ -28,6 +28,10 @@ SQ_MUST_USE sq_status engine_init(void (*log_cb)(int code, const char *message),
 /* How many bytes of a database file connections map instead of reading; before engine_init(). 0, if this is not called.
  * (sqlite.org/mmap.html: the map is only read from; a disk that fails under it ends the process.) */
 SQ_MUST_USE sq_status engine_set_mmap(int64_t bytes, struct sq_error *err);
+/* How much each connection that is opened from now on may keep of its database in its own cache; 0: SQLite's default.
+ * What a statement has changed may need more while it runs, up to where SQLite writes it to the log early. Any thread. */
+void engine_set_cache(size_t bytes);
+size_t engine_cache_bytes(void);
 
 /* Opens (or makes) the data directory, locks it, and makes `default_name` if it does not exist. */
 SQ_MUST_USE sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,

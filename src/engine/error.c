@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/utf8.h"
 #include "engine/sql_lexer.h"
 
@@ -298,6 +299,8 @@ sq_status engine_fail(struct sq_error *err, sqlite3 *db, int result_code, const 
     if (err == NULL)
         return status;
     err->engine_code = code;
+    if (row->status == SQ_NOMEM)
+        sq_memory_set_hint(err);
     const char *name = engine_code_name(code);
     if (name == NULL)
         sq_error_set_detail(err, "SQLite result code %d.", code);

@@ -47,9 +47,12 @@ struct service_context {
     int64_t statement_timeout_us;     /* 0: none */
     int64_t lock_timeout_us;          /* 0: none */
     int64_t slow_log_us;              /* statements that take as long are logged; -1: none */
-    size_t connection_max;
-    bool is_read_only; /* the transaction must not write */
-    bool is_lazy;      /* synchronous_commit is off: answers do not wait for the disk */
+    const char *role;                 /* who is connected, or NULL; lives as long as the connection */
+    size_t connection_max;            /* of all */
+    size_t role_connection_max;       /* of `role`; 0: no limit */
+    size_t database_connection_max;   /* of `database`; 0: no limit */
+    bool is_read_only;                /* the transaction must not write */
+    bool is_lazy;                     /* synchronous_commit is off: answers do not wait for the disk */
     bool has_foreign_keys;
     const struct engine_function *functions; /* SQL functions of the session */
     size_t function_count;

@@ -157,6 +157,7 @@ static bool connection_read(struct connection *connection)
     if (!sq_buf_reserve(&connection->in, want)) {
         sq_log(SQ_LOG_ERROR, "server", "connection closed", "conn=%u reason=\"no memory for input\"",
                session_pid(connection->session));
+        session_put_no_memory(connection->session, &connection->out);
         connection->is_eof = true;
         return false;
     }

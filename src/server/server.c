@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "config/config.h"
 #include "engine/database.h"
 #include "metrics/metrics.h"
@@ -36,6 +37,8 @@
 
 enum {
     SERVER_ACCEPTS_PER_TURN = 64,
+    SERVER_CACHE_BYTES_MIN = 64 * 1024,          /* for each connection */
+    SERVER_CACHE_BYTES_MAX = 2000 * 1024,        /* SQLite's own default */
     SERVER_ACCEPT_PAUSE_US = 100 * SQ_US_PER_MS, /* when descriptors have run out */
     SERVER_STARTING_MAX = 1000,                  /* sockets beyond max-connections that may be in start-up */
     SERVER_OTHER_FILES = 100,
@@ -211,6 +214,22 @@ static void log_names(const char *message, const char *const *names, size_t coun
         sq_log(SQ_LOG_INFO, "server", message, "option=%s", names[i]);
 }
 
+/* The ceiling, and what each connection may have of it for its page cache: half of it is enough for all of them. */
+static void share_memory(const struct config *config)
+{
+    size_t limit = config->memory_limit_bytes;
+    if (limit == 0)
+        limit = sq_memory_available() / 4 * 3;
+    size_t cache = limit / 2 / (size_t)config->max_connections;
+    if (cache > SERVER_CACHE_BYTES_MAX)
+        cache = SERVER_CACHE_BYTES_MAX;
+    if (cache < SERVER_CACHE_BYTES_MIN)
+        cache = SERVER_CACHE_BYTES_MIN;
+    sq_memory_set_limit(limit);
+    engine_set_cache(cache);
+    sq_log(SQ_LOG_INFO, "server", "memory", "limit=%zu cache_of_a_connection=%zu", limit, cache);
+}
+
 static void reload(struct server *server)
 {
     struct sq_error err;
@@ -228,6 +247,7 @@ static void reload(struct server *server)
     server->config = config;
     pthread_mutex_unlock(&server->config_mutex);
     server->connection_max = (size_t)config->max_connections;
+    share_memory(config);
     sched_set_idle_connections(server->sched, (size_t)config->idle_connections, config->idle_connection_timeout_us);
     config_free(old);
     sq_log(SQ_LOG_INFO, "server", "configuration reloaded", "changed=%zu", changes.changed_count);
@@ -375,6 +395,7 @@ static sq_status server_open(struct server *server, struct sq_error *err)
     /* Before anything that starts a thread. */
     SQ_TRY(net_loop_new(err, &server->accept_loop));
     SQ_TRY(watch_signals(server, err));
+    share_memory(config);
     SQ_TRY(engine_set_mmap((int64_t)config->mmap_bytes, err));
     SQ_TRY(engine_init(log_sqlite, err));
     SQ_TRY(engine_registry_open(config->data_dir, config->default_database, err, &server->host.databases));
@@ -441,6 +462,7 @@ void server_free(struct server *server)
     net_loop_free(server->accept_loop);
     notify_hub_free(server->host.notify_hub);
     session_registry_free(server->host.sessions);
+    server_stack_done(&server->stack);
     sched_free(server->sched);
     engine_registry_free(server->host.databases);
     pthread_mutex_destroy(&server->config_mutex);

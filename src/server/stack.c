@@ -34,5 +34,10 @@ void server_stack_init(struct server_stack *stack, struct service_factory *inner
 {
     stack->factory.make_cb = make_service;
     stack->innermost = innermost;
-    atomic_init(&stack->shared.connection_count, 0);
+    layer_shared_init(&stack->shared);
+}
+
+void server_stack_done(struct server_stack *stack)
+{
+    layer_shared_done(&stack->shared);
 }

@@ -14,5 +14,7 @@ struct server_stack {
 
 /* `innermost` (the scheduler's factory) outlives the stack, which outlives the services it makes. */
 void server_stack_init(struct server_stack *stack, struct service_factory *innermost);
+/* All services have been freed. */
+void server_stack_done(struct server_stack *stack);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "engine/database.h"
 #include "engine/durability.h"
 #include "metrics/metrics.h"
@@ -55,6 +56,8 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, const c
         .has_foreign_keys = session->config->foreign_keys,
         .slow_log_us = session->config->log_min_duration_statement_us,
         .connection_max = (size_t)session->config->max_connections,
+        .role_connection_max = (size_t)session->config->max_connections_per_role,
+        .database_connection_max = (size_t)session->config->max_connections_per_database,
         .functions = session_functions,
         .function_count = session_function_count,
         .function_context = session,
@@ -213,12 +216,26 @@ sq_status session_output_check(struct session *session, size_t mark, struct sq_e
     return status;
 }
 
+/* Whether a limit of the server's has been reported within the last second: one line says it, a thousand hide the rest. */
+static bool is_repeated(void)
+{
+    static _Atomic(int64_t) reported_us; /* relaxed: a line too many does no harm */
+    int64_t now_us = sq_clock_now_us();
+    int64_t before_us = atomic_load_explicit(&reported_us, memory_order_relaxed);
+    if (before_us != 0 && now_us - before_us < SQ_US_PER_S)
+        return true;
+    atomic_store_explicit(&reported_us, now_us, memory_order_relaxed);
+    return false;
+}
+
 static void log_failure(struct session *session, const struct sq_error *err)
 {
     /* Errors of statements are the client's; what an operator must see is what the client did not cause. */
     bool is_serious = err->status == SQ_IO || err->status == SQ_CORRUPT || err->status == SQ_NOMEM ||
                       strncmp(err->sqlstate, "XX", 2) == 0 || strncmp(err->sqlstate, "53", 2) == 0;
     enum sq_log_level level = is_serious ? SQ_LOG_ERROR : err->is_fatal ? SQ_LOG_WARNING : SQ_LOG_DEBUG;
+    if (strncmp(err->sqlstate, "53", 2) == 0 && is_repeated())
+        level = SQ_LOG_DEBUG;
     if (!sq_log_is_on(level))
         return;
     char quoted[SQ_LOG_QUOTED_MAX];
@@ -341,6 +358,21 @@ void session_put_loss(struct session *session, struct sq_buf *out)
     sq_status status = engine_durability_check(session_durability(session), &err);
     sq_assert(status != SQ_OK);
     log_failure(session, &err);
+    pgwire_report_from_error(&err, &report);
+    pgwire_put_error_response(out, &report);
+    session->state = SESSION_STATE_CLOSING;
+}
+
+void session_put_no_memory(struct session *session, struct sq_buf *out)
+{
+    struct sq_error err;
+    struct pgwire_report report;
+    sq_status status = session->state == SESSION_STATE_STARTUP
+                           ? sq_fail_sql(&err, SQ_NOMEM, "53300", "the server has no memory for further connections")
+                           : sq_fail(&err, SQ_NOMEM, "out of memory for a message");
+    sq_assert(status != SQ_OK);
+    err.is_fatal = true;
+    sq_memory_set_hint(&err);
     pgwire_report_from_error(&err, &report);
     pgwire_put_error_response(out, &report);
     session->state = SESSION_STATE_CLOSING;

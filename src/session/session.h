@@ -64,6 +64,9 @@ enum session_release session_release(struct session *session);
 /* After SESSION_LOST: says so to the client, in an `out` that is empty or ends at the end of a message. */
 void session_put_loss(struct session *session, struct sq_buf *out);
 
+/* There is no memory for the client's next message: says so in `out`, which ends at the end of a message. Then close. */
+void session_put_no_memory(struct session *session, struct sq_buf *out);
+
 /* When to run the session again although nothing has happened (monotonic, 0: never): time limits. */
 int64_t session_deadline_us(const struct session *session);
 /* Whether the session has given back what it can have again, because nobody asks anything: its owner may do so too. */

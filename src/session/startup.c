@@ -278,6 +278,7 @@ static sq_status choose_database(struct session *session, struct sq_error *err)
 static sq_status open_session(struct session *session, struct sq_error *err)
 {
     SQ_TRY(choose_database(session, err));
+    session->context.role = session->user;
     SQ_TRY(session->host->factory->make_cb(session->host->factory, &session->context, err, &session->service));
     notify_listener_set_database(&session->listener, session->context.database);
     SQ_TRY(settings_assign(&session->settings, SETTING_SESSION_AUTHORIZATION, session->user, err));

@@ -1,4 +1,4 @@
-/* session/tables.c: SHOW ALL, SHOW connections, databases, locks, metrics, config. */
+/* session/tables.c: SHOW ALL, SHOW connections, databases, memory, metrics, config. */
 #include "session/tables.h"
 
 #include <stdio.h>
@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "engine/database.h"
 #include "metrics/metrics.h"
 #include "sched/scheduler.h"
@@ -133,6 +134,23 @@ static sq_status put_metrics(struct session *session, struct sq_buf *out, struct
     return SQ_OK;
 }
 
+static void put_memory_row(struct sq_buf *out, const char *name, size_t bytes)
+{
+    put_text(out, true, name);
+    put_integer(out, (int64_t)bytes);
+    end_row(out);
+}
+
+static sq_status put_memory(struct session *session, struct sq_buf *out, struct sq_error *err)
+{
+    (void)session;
+    (void)err;
+    put_memory_row(out, "used", sq_memory_used());
+    put_memory_row(out, "limit", sq_memory_limit());
+    put_memory_row(out, "page cache of a connection", engine_cache_bytes());
+    return SQ_OK;
+}
+
 static sq_status put_config(struct session *session, struct sq_buf *out, struct sq_error *err)
 {
     struct sq_buf value;
@@ -162,6 +180,7 @@ static const struct session_table tables[] = {
      {"pid", "database", "role", "application_name", "client", "connected_at", "state", "state_since", "command"},
      put_connections},
     {"databases", {"name", "bytes", "connections", "waiting_writers"}, put_databases},
+    {"memory", {"name", "bytes"}, put_memory},
     {"metrics", {"name", "value", "description"}, put_metrics},
     {"config", {"option", "value", "source", "description"}, put_config},
 };

@@ -91,6 +91,7 @@ static inline void fixture_close(struct session_fixture *fixture)
 {
     notify_hub_free(fixture->host.notify_hub);
     session_registry_free(fixture->host.sessions);
+    server_stack_done(&fixture->stack);
     sched_free(fixture->sched);
     engine_registry_free(fixture->host.databases);
     config_free(fixture->config);

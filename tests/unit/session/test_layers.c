@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "engine/database.h"
 #include "metrics/metrics.h"
 #include "session/layers.h"
@@ -103,7 +104,8 @@ static int set_up(void **state)
     context.connection_max = 2;
     context.slow_log_us = -1;
     inner = (struct scripted){.base = {.ops = &scripted_ops, .context = &context}, .sqlstate = "57014"};
-    atomic_store(&shared.connection_count, 0);
+    layer_shared_done(&shared); /* of the test before; all zero is done, too */
+    layer_shared_init(&shared);
     return 0;
 }
 
@@ -176,6 +178,83 @@ static void admission_lets_in_as_many_as_allowed_and_no_more(void **state)
     service_free(second);
     service_free(third);
     assert_int_equal(atomic_load(&shared.connection_count), 0);
+}
+
+static void refuse(const char *text)
+{
+    struct service *refused = NULL;
+    inner.base.context = &context;
+    assert_int_not_equal(layer_admission.wrap_cb(&inner.base, &shared, &err, &refused), SQ_OK);
+    assert_string_equal(err.sqlstate, "53300");
+    assert_non_null(strstr(err.text, text));
+    assert_null(refused);
+}
+
+static void admission_counts_each_role_for_itself(void **state)
+{
+    (void)state;
+    context.connection_max = 100;
+    context.role_connection_max = 2;
+    context.role = "alice";
+    struct service *first = wrap(&layer_admission);
+    struct service *second = wrap(&layer_admission);
+    refuse("too many connections for role \"alice\"");
+    context.role = "bob";
+    struct service *other = wrap(&layer_admission);
+    service_free(first);
+    context.role = "alice";
+    struct service *third = wrap(&layer_admission);
+    refuse("too many connections for role \"alice\"");
+    context.role_connection_max = 3;
+    struct service *fourth = wrap(&layer_admission);
+    refuse("too many connections for role \"alice\"");
+    context.role_connection_max = 0;
+    struct service *fifth = wrap(&layer_admission);
+    service_free(second);
+    service_free(other);
+    service_free(third);
+    service_free(fourth);
+    service_free(fifth);
+    assert_int_equal(atomic_load(&shared.connection_count), 0);
+}
+
+static void admission_counts_the_connections_to_a_database(void **state)
+{
+    (void)state;
+    context.connection_max = 100;
+    context.database_connection_max = 1;
+    context.role = "alice";
+    struct service *only = wrap(&layer_admission);
+    context.role = "bob";
+    refuse("too many connections for database");
+    service_free(only);
+    only = wrap(&layer_admission);
+    service_free(only);
+}
+
+static void admission_begins_nothing_while_memory_is_short(void **state)
+{
+    (void)state;
+    struct service *service = wrap(&layer_admission);
+    struct query begun = query_of(&reading), later = query_of(&reading), show = query_of(&reading);
+    assert_int_equal(run(service, &begun, QUERY_YIELDED), QUERY_YIELDED);
+    begun.stage = QUERY_RUNNING;
+    void *ballast = sq_memory_alloc(1 << 20);
+    assert_non_null(ballast);
+    sq_memory_set_limit(sq_memory_used());
+    assert_int_equal(run(service, &later, QUERY_DONE), QUERY_FAILED);
+    assert_string_equal(err.sqlstate, "53200");
+    assert_int_equal(later.stage, QUERY_ENDED);
+    refuse("memory");
+    /* What runs goes on, and operators may look. */
+    assert_int_equal(run(service, &begun, QUERY_DONE), QUERY_DONE);
+    show.verb = "SHOW";
+    assert_int_equal(run(service, &show, QUERY_DONE), QUERY_DONE);
+    sq_memory_free(ballast);
+    later = query_of(&reading);
+    assert_int_equal(run(service, &later, QUERY_DONE), QUERY_DONE);
+    sq_memory_set_limit(0);
+    service_free(service);
 }
 
 /* --- Authorization ------------------------------------------------------------------------------------------------------------ */
@@ -389,6 +468,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LAYER_TEST(a_layer_passes_on_what_is_not_its_business),
         LAYER_TEST(admission_lets_in_as_many_as_allowed_and_no_more),
+        LAYER_TEST(admission_counts_each_role_for_itself),
+        LAYER_TEST(admission_counts_the_connections_to_a_database),
+        LAYER_TEST(admission_begins_nothing_while_memory_is_short),
         LAYER_TEST(a_read_only_transaction_reads_and_does_not_write),
         LAYER_TEST(a_write_that_has_begun_is_not_stopped_half_way),
         LAYER_TEST(without_a_limit_there_is_no_deadline),
