@@ -92,6 +92,8 @@ struct engine_carried {
 bool engine_connection_is_stateless(const struct engine_connection *connection);
 /* Whether nobody could tell it from a new one: stateless, all statements freed, nothing to be carried. */
 bool engine_connection_is_as_new(const struct engine_connection *connection);
+/* Makes it so by forgetting what engine_connection_carry() gives. False: it cannot be, close it. */
+bool engine_connection_renew(struct engine_connection *connection);
 struct engine_carried engine_connection_carry(const struct engine_connection *connection);
 /* Makes a connection that is as new answer with what another one has left. */
 SQ_MUST_USE sq_status engine_connection_take_over(struct engine_connection *connection,

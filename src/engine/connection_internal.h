@@ -42,6 +42,8 @@ struct engine_connection_state {
     uint64_t seen_generation;         /* of the databases, when SQLite was last made to look at their schemas */
     uint64_t generation;              /* this connection's part of engine_connection_generation() */
     struct engine_carried carried;    /* from the connection that the session had before */
+    int64_t former_changes;           /* total_changes() of sessions that had this connection before */
+    bool has_own_functions;           /* changes() and total_changes() are ours */
     sqlite3_stmt *controls[ENGINE_CONTROL_COUNT]; /* NULL until used */
 };
 

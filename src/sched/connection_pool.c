@@ -273,7 +273,7 @@ void connection_pool_give(struct connection_pool *pool, struct engine_database *
                           struct engine_connection *connection)
 {
     atomic_fetch_sub_explicit(&pool->taken_count, 1, memory_order_relaxed);
-    struct pool_entry *entry = engine_connection_is_as_new(connection) ? malloc(sizeof(*entry)) : NULL;
+    struct pool_entry *entry = engine_connection_renew(connection) ? malloc(sizeof(*entry)) : NULL;
     if (entry == NULL) {
         close_connection(pool, connection);
         return;

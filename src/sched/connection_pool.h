@@ -1,7 +1,7 @@
 /* sched/connection_pool.h: SQLite connections that wait, opened and as good as new, for a session that needs one.
  *
  * A session takes its connection with its first statement, and gives it back when it ends or has been idle for a while.
- * What comes back is kept only if nobody could tell it from a new one (engine_connection_is_as_new()); else it is closed.
+ * What comes back is kept only if nobody can tell it from a new one (engine_connection_renew()); else it is closed.
  * So clients that connect, ask one thing and go cost no opening of files, and idle ones no memory.
  *
  *     open ──take──► with a session ──give──► WAITING ──take──► with another session

@@ -5,7 +5,7 @@ import resource
 
 import pytest
 
-from server import poll
+from server import MEMORY_FACTOR, poll
 from wire import Wire, bind, describe_statement, execute, parse, rows, tags
 
 SOON = ("--idle-connection-timeout", "100ms")
@@ -226,11 +226,12 @@ def test_sessions_that_come_and_go_leave_nothing(start):
         memory, files, threads = server.rss_kb(), server.fd_count(), server.status("Threads")
         round_of(CHURN - CHURN // 3)
         poll(lambda: metric(looker, "sqld_connections") == 1, "sessions have ended")
-        assert looker.value("SELECT count(*) FROM t") == str(sum(1 for n in (CHURN // 3, CHURN - CHURN // 3) for i in range(n) if i % 4 == 0))
+        assert looker.value("SELECT count(*) FROM t") == str(sum(-(-n // 4) for n in (CHURN // 3, CHURN - CHURN // 3)))
         poll(lambda: server.fd_count() <= files + 8, "files are closed")
         assert server.status("Threads") <= threads + 2
-        # a leak of a kilobyte for each session would be seen
-        assert server.rss_kb() - memory < (CHURN - CHURN // 3)
+        # a leak of a kilobyte for each session would be seen; sanitizers keep what was freed, and look for leaks themselves
+        if MEMORY_FACTOR == 1:
+            assert server.rss_kb() - memory < CHURN - CHURN // 3
 
 
 # ---- descriptors

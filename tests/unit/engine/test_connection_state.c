@@ -269,6 +269,37 @@ static void a_transaction_or_a_table_does_not_make_changes_forget(void **state)
     assert_string_equal(engine_test_text("SELECT changes() || ' ' || total_changes()"), "3 9");
 }
 
+static void a_renewed_connection_knows_nothing_of_its_former_session(void **state)
+{
+    (void)state;
+    engine_test_exec("CREATE TABLE t(a INTEGER PRIMARY KEY, b); CREATE TABLE seen(n);"
+                     "CREATE TRIGGER r AFTER INSERT ON t BEGIN INSERT INTO seen VALUES (changes()); END");
+    assert_string_equal(engine_test_state("INSERT INTO t VALUES (40, 1), (41, 1), (42, 1)"), "00000");
+    static const char ask[] = "SELECT last_insert_rowid() || ' ' || changes() || ' ' || total_changes()";
+    assert_string_equal(engine_test_text(ask), "42 3 6");
+    for (int i = 0; i < 3; i++) {
+        assert_true(engine_connection_renew(test.connection));
+        assert_true(engine_connection_is_as_new(test.connection));
+        assert_string_equal(engine_test_text(ask), "0 0 0");
+        /* Not even to a trigger of the first thing that it writes. */
+        engine_test_exec("DELETE FROM seen");
+        assert_true(engine_connection_renew(test.connection));
+        assert_string_equal(engine_test_state("INSERT INTO t(b) VALUES (2)"), "00000");
+        assert_string_equal(engine_test_text("SELECT n FROM seen"), "0");
+        assert_string_equal(engine_test_text("SELECT changes() || ' ' || total_changes()"), "1 2");
+        struct engine_carried carried = {.last_insert_rowid = 5, .changes = 6, .total_changes = 7};
+        assert_true(engine_connection_renew(test.connection));
+        assert_int_equal(engine_connection_take_over(test.connection, &carried, &test.err), SQ_OK);
+        assert_string_equal(engine_test_text(ask), "5 6 7");
+        assert_string_equal(engine_test_state("UPDATE t SET b = 3 WHERE a >= 41"), "00000");
+        carried = engine_connection_carry(test.connection);
+        assert_int_equal(carried.changes, 3 + i);
+        assert_int_equal(carried.total_changes, 7 + 3 + i);
+    }
+    engine_test_exec("CREATE TEMP TABLE x(a)");
+    assert_false(engine_connection_renew(test.connection));
+}
+
 static sq_status give_context(void *context, const struct sq_value *args, size_t arg_count, struct sq_value *ret_value,
                               struct sq_error *err)
 {
@@ -320,6 +351,7 @@ int main(void)
         ENGINE_TEST(a_write_that_found_nothing_is_a_write),
         ENGINE_TEST(what_was_written_can_be_carried_to_another_connection),
         ENGINE_TEST(a_transaction_or_a_table_does_not_make_changes_forget),
+        ENGINE_TEST(a_renewed_connection_knows_nothing_of_its_former_session),
         ENGINE_TEST(an_adopted_connection_answers_to_its_new_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
