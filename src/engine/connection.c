@@ -264,6 +264,7 @@ static sq_status configure(struct engine_connection *connection, const struct en
     SQ_TRY(exec_expecting(connection, foreign_keys, NULL, err));
 
     SQ_TRY(add_functions(connection, options, err));
+    SQ_TRY(engine_connection_add_counters(connection, err));
     sqlite3_progress_handler(db, ENGINE_PROGRESS_OPS, on_progress, connection);
     sqlite3_set_authorizer(db, engine_authorize, connection);
     return SQ_OK;

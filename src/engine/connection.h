@@ -96,8 +96,7 @@ bool engine_connection_is_as_new(const struct engine_connection *connection);
 bool engine_connection_renew(struct engine_connection *connection);
 struct engine_carried engine_connection_carry(const struct engine_connection *connection);
 /* Makes a connection that is as new answer with what another one has left. */
-SQ_MUST_USE sq_status engine_connection_take_over(struct engine_connection *connection,
-                                                  const struct engine_carried *carried, struct sq_error *err);
+void engine_connection_take_over(struct engine_connection *connection, const struct engine_carried *carried);
 /* Whether a connection that is as new can serve `database` under these options. */
 bool engine_connection_fits(const struct engine_connection *connection, const struct engine_database *database,
                             const struct engine_connection_options *options);

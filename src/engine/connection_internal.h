@@ -41,9 +41,8 @@ struct engine_connection_state {
     bool has_changed_rows;            /* an INSERT, UPDATE or DELETE has run here: changes() is SQLite's own */
     uint64_t seen_generation;         /* of the databases, when SQLite was last made to look at their schemas */
     uint64_t generation;              /* this connection's part of engine_connection_generation() */
-    struct engine_carried carried;    /* from the connection that the session had before */
-    int64_t former_changes;           /* total_changes() of sessions that had this connection before */
-    bool has_own_functions;           /* changes() and total_changes() are ours */
+    struct engine_carried carried;    /* from the connection that the session had before, or before an inference */
+    int64_t noted_total_changes;      /* SQLite's own total when `carried.changes` was noted */
     sqlite3_stmt *controls[ENGINE_CONTROL_COUNT]; /* NULL until used */
 };
 
@@ -78,6 +77,10 @@ bool engine_connection_exec_control(struct engine_connection *connection, const 
 void engine_connection_look(struct engine_connection *connection);
 /* Before the connection is closed. */
 void engine_connection_state_done(struct engine_connection *connection);
+/* The SQL functions changes() and total_changes(). */
+SQ_MUST_USE sq_status engine_connection_add_counters(struct engine_connection *connection, struct sq_error *err);
+/* Something that is no statement of the session has run; changes() is to say `changes` as before. */
+void engine_connection_keep_changes(struct engine_connection *connection, int64_t changes);
 
 /* A statement with these effects has been compiled, or has run. */
 void engine_connection_note_effects(struct engine_connection *connection, unsigned effects);

@@ -9,9 +9,9 @@
  *                     database) stays with its session. It is not looked at again when the table is dropped.
  *
  * Three numbers are no reason to keep a connection, but must not be lost: last_insert_rowid(), changes() and
- * total_changes(). The first can be set (sqlite.org/c3ref/set_last_insert_rowid.html). For the others a connection that
- * changes hands gets functions of its own, which add what its session has done on another one and leave out what other
- * sessions have done on this one. */
+ * total_changes(). The first can be set (sqlite.org/c3ref/set_last_insert_rowid.html). For the others every connection has
+ * functions of its own, which add what its session has done on another connection and leave out what other sessions have done
+ * on this one. What changes() said is also kept over an inference of types, which sets SQLite's own number to 0 (infer.h). */
 #include <string.h>
 
 #include "engine/connection_internal.h"
@@ -135,10 +135,27 @@ bool engine_connection_is_stateless(const struct engine_connection *connection)
            sqlite3_get_autocommit(connection->db) && sqlite3_txn_state(connection->db, NULL) == SQLITE_TXN_NONE;
 }
 
-/* total_changes() of the session that has it, here. */
-static int64_t own_changes(const struct engine_connection *connection)
+/* Whether changes() is SQLite's own number, and not what was noted before. Within the first write it is, as soon as a
+ * trigger has changed something. */
+static bool has_own_changes(const struct engine_connection *connection)
 {
-    return sqlite3_total_changes64(connection->db) - connection->state.former_changes;
+    return connection->state.has_changed_rows ||
+           sqlite3_total_changes64(connection->db) != connection->state.noted_total_changes;
+}
+
+static int64_t visible_changes(const struct engine_connection *connection)
+{
+    return has_own_changes(connection) ? sqlite3_changes64(connection->db) : connection->state.carried.changes;
+}
+
+void engine_connection_keep_changes(struct engine_connection *connection, int64_t changes)
+{
+    if (visible_changes(connection) == changes)
+        return;
+    struct engine_connection_state *state = &connection->state;
+    state->carried.changes = changes;
+    state->noted_total_changes = sqlite3_total_changes64(connection->db);
+    state->has_changed_rows = false;
 }
 
 struct engine_carried engine_connection_carry(const struct engine_connection *connection)
@@ -146,8 +163,8 @@ struct engine_carried engine_connection_carry(const struct engine_connection *co
     const struct engine_connection_state *state = &connection->state;
     return (struct engine_carried){
         .last_insert_rowid = sqlite3_last_insert_rowid(connection->db),
-        .changes = state->has_changed_rows ? sqlite3_changes64(connection->db) : state->carried.changes,
-        .total_changes = state->carried.total_changes + own_changes(connection),
+        .changes = visible_changes(connection),
+        .total_changes = state->carried.total_changes + sqlite3_total_changes64(connection->db),
     };
 }
 
@@ -163,10 +180,7 @@ static void sql_changes(sqlite3_context *context, int count, sqlite3_value **val
 {
     (void)count;
     (void)values;
-    struct engine_connection *connection = sqlite3_user_data(context);
-    /* Within the first write SQLite's own number is the right one as soon as a trigger has changed something. */
-    bool is_own = connection->state.has_changed_rows || own_changes(connection) > 0;
-    sqlite3_result_int64(context, is_own ? sqlite3_changes64(connection->db) : connection->state.carried.changes);
+    sqlite3_result_int64(context, visible_changes(sqlite3_user_data(context)));
 }
 
 static void sql_total_changes(sqlite3_context *context, int count, sqlite3_value **values)
@@ -174,51 +188,42 @@ static void sql_total_changes(sqlite3_context *context, int count, sqlite3_value
     (void)count;
     (void)values;
     struct engine_connection *connection = sqlite3_user_data(context);
-    sqlite3_result_int64(context, engine_connection_carry(connection).total_changes);
+    sqlite3_result_int64(context, connection->state.carried.total_changes + sqlite3_total_changes64(connection->db));
 }
 
-/* SQLITE_OK, or why not. */
-static int use_own_functions(struct engine_connection *connection)
+sq_status engine_connection_add_counters(struct engine_connection *connection, struct sq_error *err)
 {
-    if (connection->state.has_own_functions)
-        return SQLITE_OK;
     const int flags = SQLITE_UTF8 | SQLITE_INNOCUOUS;
     int result =
         sqlite3_create_function_v2(connection->db, "changes", 0, flags, connection, sql_changes, NULL, NULL, NULL);
     if (result == SQLITE_OK)
         result = sqlite3_create_function_v2(connection->db, "total_changes", 0, flags, connection, sql_total_changes,
                                             NULL, NULL, NULL);
-    connection->state.has_own_functions = result == SQLITE_OK;
-    return result;
+    return result == SQLITE_OK ? SQ_OK : engine_fail(err, connection->db, result, NULL);
 }
 
-sq_status engine_connection_take_over(struct engine_connection *connection, const struct engine_carried *carried,
-                                      struct sq_error *err)
+/* What the session will be told, whatever has been done on this connection. */
+static void set_counters(struct engine_connection *connection, const struct engine_carried *carried)
+{
+    struct engine_connection_state *state = &connection->state;
+    sqlite3_set_last_insert_rowid(connection->db, carried->last_insert_rowid);
+    state->noted_total_changes = sqlite3_total_changes64(connection->db);
+    state->carried = *carried;
+    state->carried.total_changes -= state->noted_total_changes;
+    state->has_changed_rows = false;
+}
+
+void engine_connection_take_over(struct engine_connection *connection, const struct engine_carried *carried)
 {
     sq_assert(engine_connection_is_as_new(connection));
-    sqlite3_set_last_insert_rowid(connection->db, carried->last_insert_rowid);
-    if (carried->changes == 0 && carried->total_changes == 0)
-        return SQ_OK;
-    int result = use_own_functions(connection);
-    if (result != SQLITE_OK)
-        return engine_fail(err, connection->db, result, NULL);
-    connection->state.carried = *carried;
-    return SQ_OK;
+    set_counters(connection, carried);
 }
 
 bool engine_connection_renew(struct engine_connection *connection)
 {
-    struct engine_connection_state *state = &connection->state;
-    if (connection->statement_count > 0 || state->is_damaged || !engine_connection_is_stateless(connection))
+    if (connection->statement_count > 0 || connection->state.is_damaged || !engine_connection_is_stateless(connection))
         return false;
-    if (!engine_connection_is_as_new(connection)) {
-        if (use_own_functions(connection) != SQLITE_OK)
-            return false;
-        sqlite3_set_last_insert_rowid(connection->db, 0);
-        state->former_changes = sqlite3_total_changes64(connection->db);
-        state->has_changed_rows = false;
-        state->carried = (struct engine_carried){0};
-    }
+    set_counters(connection, &(struct engine_carried){0});
     sq_assert(engine_connection_is_as_new(connection));
     return true;
 }

@@ -20,7 +20,7 @@
  *     it refuses is unknown, hence SQ_TYPE_ANY: an authorizer with roles should let everything pass during the call;
  *   - sqlite3_errmsg() and sqlite3_errcode() are overwritten;
  *   - after an INSERT, UPDATE or DELETE was looked at, sqlite3_changes() and SQL's changes() say 0 until the next one
- *     runs: SQLite does that for EXPLAIN too;
+ *     runs: SQLite does that for EXPLAIN too (engine_connection_keep_changes() makes up for it);
  *   - if SQLite runs out of memory, or is interrupted by sqlite3_interrupt(), while it lists an INSERT, UPDATE or DELETE,
  *     it rolls the open transaction back, as it does when the statement itself runs;
  *   - when tables have to be looked for that the statement does not name (behind views), virtual tables that the

@@ -134,13 +134,7 @@ static sq_status open_connection(struct sched_service *service, struct sq_error 
     };
     struct engine_connection *connection = NULL;
     SQ_TRY(connection_pool_take(service->sched->connection_pool, context->database, &options, err, &connection));
-    if (service->carried.last_insert_rowid != 0 || service->carried.total_changes != 0) {
-        sq_status status = engine_connection_take_over(connection, &service->carried, err);
-        if (status != SQ_OK) {
-            connection_pool_give(service->sched->connection_pool, context->database, connection);
-            return status;
-        }
-    }
+    engine_connection_take_over(connection, &service->carried);
     service->connection = connection;
     return SQ_OK;
 }
