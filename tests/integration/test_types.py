@@ -346,3 +346,13 @@ def test_many_columns_and_wide_rows(client):
     names = ", ".join(f"{n} AS c{n}" for n in range(1500))
     got = client.query(f"SELECT {names}")
     assert len(got[0].columns()) == 1500 and rows(got)[0] == tuple(str(n) for n in range(1500))
+
+
+def test_changes_is_right_after_types_were_inferred(db):
+    db.ok("CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT)")
+    db.ok("INSERT INTO t VALUES (1, 'x'), (2, 'y'), (3, 'z')")
+    got = db.ask(parse("UPDATE t SET b = $1 WHERE a > $2", name="u"), describe_statement("u"))
+    assert not errors(got)
+    assert db.ok("SELECT changes(), total_changes(), last_insert_rowid()") == [("3", "3", "3")]
+    assert not errors(db.ask(bind([b"new", b"1"], stmt="u"), execute()))
+    assert db.ok("SELECT changes(), total_changes()") == [("2", "5")]
