@@ -10,6 +10,9 @@
  *   functions          none that load code or make tokenizers from pointers.
  *   virtual tables     only the modules of the table below.
  *
+ * It also sees what a statement will leave behind, and what SQLite does not know: a few things write by statements of
+ * their own while sqlite3_stmt_readonly() says that theirs only reads (hidden_writes()).
+ *
  * SQLITE_DBCONFIG_DEFENSIVE keeps writable_schema and shadow tables out of reach; TRUSTED_SCHEMA=0 keeps functions that
  * are not marked innocuous out of views, triggers, defaults and indexes (sqlite.org/security.html). */
 #include <stdlib.h>
@@ -166,6 +169,15 @@ static unsigned effects_of(int action, const char *first, const char *second, co
     }
 }
 
+/* PRAGMA optimize runs ANALYZE, also as a table; FTS3's and FTS4's optimize() merges its tables in a SELECT. */
+static unsigned hidden_writes(int action, const char *first, const char *second)
+{
+    const char *name = action == SQLITE_FUNCTION ? second : first;
+    const char *writer = action == SQLITE_READ ? "pragma_optimize" : "optimize";
+    bool may_write = action == SQLITE_PRAGMA || action == SQLITE_FUNCTION || action == SQLITE_READ;
+    return may_write && name != NULL && sqlite3_stricmp(name, writer) == 0 ? ENGINE_EFFECT_HIDDEN : 0;
+}
+
 int engine_authorize(void *context, int action, const char *first, const char *second, const char *schema,
                      const char *trigger_or_view)
 {
@@ -173,7 +185,7 @@ int engine_authorize(void *context, int action, const char *first, const char *s
     struct engine_connection *connection = context;
     if (connection->is_inferring)
         return SQLITE_OK;
-    connection->state.effects |= effects_of(action, first, second, schema);
+    connection->state.effects |= effects_of(action, first, second, schema) | hidden_writes(action, first, second);
     switch (action) {
     case SQLITE_ATTACH:
         if (connection->is_attach_allowed)

@@ -20,6 +20,7 @@ enum engine_effect {
     ENGINE_EFFECT_SCHEMA = 1,     /* changes the schema of a database that others see */
     ENGINE_EFFECT_CONNECTION = 2, /* leaves something in the connection: temporary tables, pragmas, attachments */
     ENGINE_EFFECT_ROWS = 4,       /* inserts, updates or deletes, perhaps in the schema's own tables */
+    ENGINE_EFFECT_HIDDEN = 8,     /* may write where SQLite says that it only reads */
 };
 
 /* Statements of transaction control, kept compiled. */
@@ -38,6 +39,7 @@ struct engine_connection_state {
     bool is_stateful;                 /* the session has left something that only closing takes away */
     bool is_damaged;                  /* a step has failed in a way that may outlast its statement */
     bool has_pending_schema;          /* the open transaction has changed the schema */
+    bool has_pending_names;           /* it has changed that or something of the connection's: its end may undo it */
     bool has_changed_rows;            /* an INSERT, UPDATE or DELETE has run here: changes() is SQLite's own */
     uint64_t seen_generation;         /* of the databases, when SQLite was last made to look at their schemas */
     uint64_t generation;              /* this connection's part of engine_connection_generation() */
@@ -84,10 +86,10 @@ void engine_connection_keep_changes(struct engine_connection *connection, int64_
 
 /* A statement with these effects has been compiled, or has run. */
 void engine_connection_note_effects(struct engine_connection *connection, unsigned effects);
-/* After each statement that has run; also sees the ends of transactions that have changed the schema. */
+/* After each statement that has run; also sees the ends of transactions that have changed what names mean. */
 static inline void engine_connection_after(struct engine_connection *connection, unsigned effects)
 {
-    if (SQ_UNLIKELY(effects != 0 || connection->state.has_pending_schema))
+    if (SQ_UNLIKELY(effects != 0 || connection->state.has_pending_names))
         engine_connection_note_effects(connection, effects);
 }
 /* A statement has failed with this result code. */

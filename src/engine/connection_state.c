@@ -4,7 +4,8 @@
  *
  *   the generation    a number that grows with everything that can change a name's meaning. Changes of a database's schema
  *                     count in the database, for all its connections, when they are committed, and in the connection that
- *                     makes them with every statement until then; everything else counts in the connection alone.
+ *                     makes them with every statement until then; everything else counts in the connection alone, and
+ *                     with every statement until the transaction that could undo it has ended.
  *   statefulness      a connection in which something was left that SQL can see (a temporary table, a pragma, an attached
  *                     database) stays with its session. It is not looked at again when the table is dropped.
  *
@@ -48,6 +49,10 @@ void engine_connection_note_effects(struct engine_connection *connection, unsign
         state->is_stateful = true;
     if ((effects & ENGINE_EFFECT_SCHEMA) != 0)
         state->has_pending_schema = true;
+    if ((effects & (ENGINE_EFFECT_SCHEMA | ENGINE_EFFECT_CONNECTION)) != 0)
+        state->has_pending_names = true;
+    if (sqlite3_get_autocommit(connection->db))
+        state->has_pending_names = false;
     if (state->has_pending_schema && sqlite3_get_autocommit(connection->db)) {
         state->has_pending_schema = false;
         note_schema(connection);

@@ -93,6 +93,9 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     connection->state.effects = 0;
     /* The length includes the NUL: SQLite then works on our text instead of a copy. */
     int result = sqlite3_prepare_v3(connection->db, sql, (int)length + 1, SQLITE_PREPARE_PERSISTENT, &stmt, &tail);
+    /* Some pragmas work while they are compiled (sqlite.org/pragma.html), also when an error in the text follows. */
+    if (SQ_UNLIKELY((connection->state.effects & ENGINE_EFFECT_CONNECTION) != 0))
+        engine_connection_note_effects(connection, ENGINE_EFFECT_CONNECTION);
     if (result != SQLITE_OK)
         return engine_fail(err, connection->db, result, sql);
     *ret_consumed = (size_t)(tail - sql);
@@ -110,13 +113,11 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     connection->statement_count++;
     statement->connection = connection;
     statement->stmt = stmt;
-    statement->is_readonly = sqlite3_stmt_readonly(stmt) != 0;
-    statement->effects = connection->state.effects & ~(unsigned)ENGINE_EFFECT_ROWS;
+    statement->is_readonly =
+        sqlite3_stmt_readonly(stmt) != 0 && (connection->state.effects & ENGINE_EFFECT_HIDDEN) == 0;
+    statement->effects = connection->state.effects & (ENGINE_EFFECT_SCHEMA | ENGINE_EFFECT_CONNECTION);
     /* Connecting a virtual table asks for the same right. */
     statement->changes_rows = !statement->is_readonly && connection->state.effects == ENGINE_EFFECT_ROWS;
-    /* Some pragmas work while they are compiled (sqlite.org/pragma.html). */
-    if (SQ_UNLIKELY((statement->effects & ENGINE_EFFECT_CONNECTION) != 0))
-        engine_connection_note_effects(connection, ENGINE_EFFECT_CONNECTION);
     statement->column_count = (size_t)sqlite3_column_count(stmt);
     statement->variable_count = variable_count;
     SQ_TRY(map_positions(statement, err));

@@ -112,6 +112,20 @@ static void every_statement_counts_while_a_schema_change_is_open(void **state)
     assert_false(grows_stepped("SELECT a FROM t"));
 }
 
+static void the_end_of_a_transaction_with_temporary_tables_counts(void **state)
+{
+    (void)state;
+    engine_test_exec("CREATE TABLE t(a)");
+    engine_test_exec("BEGIN");
+    engine_test_exec("SAVEPOINT s");
+    assert_true(grows_stepped("CREATE TEMP TABLE t(b)"));
+    assert_true(grows_stepped("SELECT b FROM t"));
+    assert_true(grows_stepped("ROLLBACK TO s"));
+    assert_true(grows_stepped("CREATE TEMP TABLE t(b)"));
+    assert_true(grows("ROLLBACK"));
+    assert_false(grows_stepped("SELECT a FROM t"));
+}
+
 static void an_attached_database_brings_its_changes_and_never_an_old_number(void **state)
 {
     (void)state;
@@ -200,6 +214,22 @@ static void what_a_session_leaves_keeps_its_connection(void **state)
         if (engine_connection_is_stateless(test.connection))
             fail_msg("%s would be lost", leavings[i]);
         assert_false(engine_connection_is_as_new(test.connection));
+    }
+}
+
+/* Some pragmas have done their work before SQLite comes to the error. */
+static void what_did_not_compile_may_have_left_something(void **state)
+{
+    (void)state;
+    static const char *const leavings[] = {"PRAGMA foreign_keys = ON nonsense", "PRAGMA query_only = 1 nonsense",
+                                           "PRAGMA ignore_check_constraints(1) nonsense",
+                                           "PRAGMA case_sensitive_like = 1 nonsense"};
+    for (size_t i = 0; i < sizeof(leavings) / sizeof(leavings[0]); i++) {
+        engine_connection_free(test.connection);
+        engine_test_connect(NULL);
+        assert_string_equal(engine_test_state(leavings[i]), "42601");
+        if (engine_connection_is_stateless(test.connection))
+            fail_msg("%s would be somebody else's", leavings[i]);
     }
 }
 
@@ -372,9 +402,11 @@ int main(void)
         ENGINE_TEST(every_change_of_meaning_is_counted),
         ENGINE_TEST(a_schema_change_is_counted_by_others_when_it_is_committed),
         ENGINE_TEST(every_statement_counts_while_a_schema_change_is_open),
+        ENGINE_TEST(the_end_of_a_transaction_with_temporary_tables_counts),
         ENGINE_TEST(an_attached_database_brings_its_changes_and_never_an_old_number),
         ENGINE_TEST(a_statement_tells_that_it_was_compiled_anew),
         ENGINE_TEST(what_a_session_leaves_keeps_its_connection),
+        ENGINE_TEST(what_did_not_compile_may_have_left_something),
         ENGINE_TEST(reading_and_looking_leave_a_connection_as_new),
         ENGINE_TEST(a_write_that_found_nothing_is_a_write),
         ENGINE_TEST(changes_are_kept_when_types_are_inferred),
