@@ -95,7 +95,7 @@ static void note_snapshot(struct sched_service *service)
     if (service->has_snapshot)
         return;
     raise_rests_on(service);
-    service->has_snapshot = true;
+    service->has_snapshot = !service->base.context->is_lazy;
 }
 
 /* After a commit, or what may have been one. */
@@ -111,7 +111,8 @@ static void note_commit(struct sched_service *service)
 static void settle_slot(struct sched_service *service)
 {
     enum engine_txn txn = service->connection != NULL ? engine_connection_txn(service->connection) : ENGINE_TXN_NONE;
-    service->has_snapshot = txn != ENGINE_TXN_NONE;
+    if (txn == ENGINE_TXN_NONE)
+        service->has_snapshot = false;
     if (!service->has_ticket || txn == ENGINE_TXN_WRITE)
         return;
     if (service->connection != NULL)
@@ -158,6 +159,12 @@ static sq_status sched_prepare(struct service *base, const char *sql, size_t len
     sq_status status = engine_statement_prepare(service->connection, sql, length, err, &engine, ret_consumed);
     if (!service->has_snapshot)
         raise_rests_on(service); /* the schema, or the error, is what somebody has committed */
+    struct sq_error lost;
+    if (engine_connection_settle_attached(service->connection, &lost) != SQ_OK) {
+        engine_statement_free(engine);
+        *err = lost;
+        return lost.status;
+    }
     SQ_TRY(status);
     if (engine == NULL) {
         *ret_statement = NULL;
@@ -292,6 +299,8 @@ static enum query_progress retry_later(struct sched_service *service, struct que
         return fail_query(service, query);
     sq_status status = engine_statement_reset(statement_of(query->statement)->engine, NULL);
     (void)status; /* the step's error again */
+    if (engine_connection_txn(service->connection) == ENGINE_TXN_NONE)
+        service->has_snapshot = false; /* the next try takes a later one */
     query->stage = QUERY_RETRYING;
     int64_t now_us = sq_clock_now_us();
     if (query->waiting_us == 0)
@@ -328,7 +337,10 @@ static enum query_progress step_query(struct sched_service *service, struct quer
     for (;;) {
         enum engine_step step = engine_statement_step(engine, err);
         note_snapshot(service);
-        if (query->row_count == 0 && follow_change(service, query, err) != SQ_OK)
+        /* With the first step come the snapshots, also of attached databases: what they hold must be on disk before
+         * anything is said of it, and if that is an error. */
+        if (query->row_count == 0 && (follow_change(service, query, err) != SQ_OK ||
+                                      engine_connection_settle_attached(service->connection, err) != SQ_OK))
             return fail_query(service, query);
         switch (step) {
         case ENGINE_STEP_DONE:

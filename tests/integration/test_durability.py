@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from server import poll
-from wire import Closed, errors, query
+from wire import (
+    Closed,
+    bind,
+    describe_portal,
+    describe_statement,
+    errors,
+    execute,
+    flush,
+    parse,
+    query,
+    rows,
+)
 
 LIB = Path(__file__).resolve().parents[1] / "lib"
 QUIET_S = 0.3  # what does not come within this time while syncs are held would never come: not a measure of speed
@@ -211,6 +222,72 @@ def test_attached_databases_are_synced_before_the_answer(slow, disk):
         assert is_silent(c)
         disk.heal()
         assert not errors(c.until_ready())
+
+
+def test_rows_of_attached_databases_wait_for_their_commits(slow, disk):
+    """Also those that leave before the statement is at its end, errors that they cause, and what Describe says."""
+    readers = {
+        "a part of the rows": parse("SELECT a FROM o.t") + bind() + execute(limit=1) + flush(),
+        "a description with a first row": parse("SELECT a + 1 FROM o.t") + bind() + describe_portal() + flush(),
+        "an error": query("SELECT abs(a - 9223372036854775807 - 3) FROM o.t WHERE a = 2"),
+        "a new column": parse("SELECT fresh FROM o.t") + describe_statement() + flush(),
+    }
+    with slow.connect(database="other") as writer:
+        clients = [slow.connect() for _ in readers]
+        for c in clients:
+            c.ok("ATTACH 'other' AS o")
+        disk.hold()
+        writer.send(query("INSERT INTO t VALUES (2), (3); ALTER TABLE t ADD COLUMN fresh"))
+        assert is_silent(writer)
+        for c, said in zip(clients, readers.values()):
+            c.send(said)
+        for c, what in zip(clients, readers):
+            assert is_silent(c), what
+        disk.heal()
+        for c in clients:
+            assert c.recv()
+            c.close()
+
+
+def test_hidden_writes_are_writes(slow, disk):
+    """PRAGMA optimize and FTS4's optimize() write, though SQLite says that they only read: they take the write slot, and
+    the COMMIT behind them waits for the disk."""
+    with slow.connect() as c, slow.connect() as other:
+        c.ok("CREATE VIRTUAL TABLE f USING fts4(x)")
+        for n in range(4):
+            c.ok(f"INSERT INTO f VALUES ('word {n}')")
+        for hidden in ("PRAGMA optimize", "SELECT * FROM pragma_optimize", "SELECT optimize(f) FROM f LIMIT 1"):
+            # A table without statistics whose index has been used is what PRAGMA optimize works on.
+            c.ok("DROP TABLE IF EXISTS p; CREATE TABLE p(a); CREATE INDEX pa ON p(a); INSERT INTO p VALUES (1)")
+            c.ok("SELECT * FROM p WHERE a = 1")
+            c.ok("BEGIN READ ONLY")
+            assert c.fails(hidden)["C"] == "25006", hidden
+            c.ok("ROLLBACK; BEGIN")
+            c.ok(hidden)
+            other.send(query("INSERT INTO t VALUES (2)"))
+            waiting = "SELECT value->>3 FROM json_each(sqld_table('databases')) WHERE value->>0 = 'main'"
+            poll(lambda: c.value(waiting) == "1", f"{hidden} has the slot")
+            disk.hold()
+            c.send(query("COMMIT"))
+            assert is_silent(c), hidden
+            disk.heal()
+            assert not errors(c.until_ready())
+            assert not errors(other.until_ready())
+
+
+def test_a_snapshot_read_lazily_is_waited_for_afterwards(slow, disk):
+    with slow.connect() as writer, slow.connect() as reader:
+        disk.hold()
+        writer.send(query("INSERT INTO t VALUES (2)"))
+        assert is_silent(writer)
+        reader.ok("SET synchronous_commit = off; BEGIN")
+        assert reader.value("SELECT count(*) FROM t") == "2"
+        reader.ok("SET synchronous_commit = on")
+        reader.send(query("SELECT count(*) FROM t"))
+        assert is_silent(reader)
+        disk.heal()
+        assert rows(reader.until_ready()) == [("2",)]
+        assert writer.until_ready()
 
 
 # --- Checkpoints -----------------------------------------------------------------------------------------------------
