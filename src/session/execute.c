@@ -221,7 +221,9 @@ static void complete_portal(struct session *session, const struct portal *portal
     }
     bool is_change = prepared->shape.verb == SQL_VERB_INSERT || prepared->shape.verb == SQL_VERB_REPLACE ||
                      prepared->shape.verb == SQL_VERB_UPDATE || prepared->shape.verb == SQL_VERB_DELETE;
-    if (is_change && !prepared->shape.is_explain)
+    /* An Execute that is not the first counts the rows of RETURNING that it has sent, as PostgreSQL's does. */
+    bool is_first = portal->query.row_count == row_count;
+    if (is_change && !prepared->shape.is_explain && is_first)
         row_count = (uint64_t)portal->query.changes;
     size_t length = sql_command_tag(&prepared->shape, row_count, tag);
     execute_complete(session, length > 0 ? tag : "OK");
@@ -362,7 +364,6 @@ static sq_status execute_again(struct session *session, struct portal *portal, s
 {
     if (portal->state == PORTAL_DONE && portal->prepared->column_count > 0) {
         session->sink = (struct row_sink){.session = session, .portal = portal, .purpose = RUN_EXECUTE};
-        portal->query.changes = 0; /* by this Execute */
         complete_portal(session, portal);
         return SQ_OK;
     }
