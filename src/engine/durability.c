@@ -275,6 +275,7 @@ enum engine_durable engine_durability_wait(struct engine_durability *durability,
 {
     enum engine_durable answer = ENGINE_DURABLE_LATER;
     bool has_thread = true;
+    bool is_first = false;
     pthread_mutex_lock(&durability->mutex);
     /* What was synced before a later sync failed is on disk. */
     if (engine_durability_covers(durability, position))
@@ -283,16 +284,17 @@ enum engine_durable engine_durability_wait(struct engine_durability *durability,
         answer = ENGINE_DURABLE_NEVER;
     if (answer == ENGINE_DURABLE_LATER) {
         has_thread = start_thread(durability);
-        bool is_first = sq_list_is_empty(&durability->tickets);
+        is_first = sq_list_is_empty(&durability->tickets);
         ticket->position = position;
         if (has_thread && !sq_list_is_linked(&ticket->links))
             sq_list_push_back(&durability->tickets, &ticket->links);
-        if (is_first)
-            pthread_cond_signal(&durability->cond);
     } else {
         sq_list_remove(&ticket->links);
     }
     pthread_mutex_unlock(&durability->mutex);
+    /* Not under the mutex, which the thread that syncs wants at once. The caller has a reference to the database. */
+    if (is_first)
+        pthread_cond_signal(&durability->cond);
     if (SQ_LIKELY(has_thread))
         return answer;
     /* No thread to be had: the caller's own. */

@@ -19,7 +19,7 @@
 #include "base/clock.h"
 #include "net/loop_internal.h"
 
-enum { NET_EVENTS_MAX = 256, NET_TIMERS_MIN = 64 };
+enum { NET_EVENTS_MAX = 256, NET_TIMERS_MIN = 64, NET_SOON_MAX = 32 };
 
 struct net_loop {
     int epoll_fd;
@@ -45,6 +45,7 @@ struct net_loop {
     pthread_mutex_t mailbox_mutex;
     struct sq_list mailbox;
     struct sq_list turn; /* where this turn's tasks end; itself no task */
+    int soon_left;       /* how many more tasks may join this turn */
     bool is_asleep;      /* guarded by the mutex: somebody must write wake_fd */
 };
 
@@ -318,18 +319,31 @@ void net_task_init(struct net_task *task, void (*run_cb)(struct net_task *task))
     task->run_cb = run_cb;
 }
 
-void net_loop_post(struct net_loop *loop, struct net_task *task)
+static void post(struct net_loop *loop, struct net_task *task, bool is_soon)
 {
     pthread_mutex_lock(&loop->mailbox_mutex);
     bool must_wake = false;
     if (!sq_list_is_linked(&task->links)) {
-        sq_list_push_back(&loop->mailbox, &task->links);
+        bool joins_turn = is_soon && sq_list_is_linked(&loop->turn) && loop->soon_left > 0;
+        if (joins_turn)
+            loop->soon_left--;
+        sq_list_push_back(joins_turn ? &loop->turn : &loop->mailbox, &task->links); /* before it: a ring */
         must_wake = loop->is_asleep;
         loop->is_asleep = false;
     }
     pthread_mutex_unlock(&loop->mailbox_mutex);
     if (must_wake)
         wake(loop);
+}
+
+void net_loop_post(struct net_loop *loop, struct net_task *task)
+{
+    post(loop, task, false);
+}
+
+void net_loop_post_soon(struct net_loop *loop, struct net_task *task)
+{
+    post(loop, task, true);
 }
 
 void net_loop_cancel(struct net_loop *loop, struct net_task *task)
@@ -339,12 +353,14 @@ void net_loop_cancel(struct net_loop *loop, struct net_task *task)
     pthread_mutex_unlock(&loop->mailbox_mutex);
 }
 
-/* Runs the tasks that are there now; what they post is for the next turn. */
+/* Runs the tasks that are there now, and those that join them; what else is posted is for the next turn. */
 static bool run_tasks(struct net_loop *loop)
 {
     pthread_mutex_lock(&loop->mailbox_mutex);
-    if (!sq_list_is_linked(&loop->turn))
+    if (!sq_list_is_linked(&loop->turn)) {
         sq_list_push_back(&loop->mailbox, &loop->turn);
+        loop->soon_left = NET_SOON_MAX;
+    }
     while (loop->mailbox.next != &loop->turn) {
         struct sq_list *links = sq_list_pop_front(&loop->mailbox);
         pthread_mutex_unlock(&loop->mailbox_mutex);

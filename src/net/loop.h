@@ -5,7 +5,8 @@
  * a watcher remembers what it may still read or write, and no system call is spent on changing its mind.
  *
  * In each turn: due timers, then descriptor events, then posted tasks. A task that posts itself again is run in the next
- * turn, after the descriptors: that is how long work gives others a turn. */
+ * turn, after the descriptors: that is how long work gives others a turn. One that hands something on to the next one
+ * (net_loop_post_soon()) need not wait for the next turn. */
 #ifndef SQ_NET_LOOP_H
 #define SQ_NET_LOOP_H
 
@@ -72,6 +73,9 @@ void net_timer_clear(struct net_loop *loop, struct net_timer *timer);
 void net_task_init(struct net_task *task, void (*run_cb)(struct net_task *task));
 /* Any thread. The task must stay alive until it has run or been cancelled. */
 void net_loop_post(struct net_loop *loop, struct net_task *task);
+/* The same, for a task that others wait for: it comes in the turn that is going on, if tasks are being run and not too many
+ * have come that way. A task must not post itself like this. */
+void net_loop_post_soon(struct net_loop *loop, struct net_task *task);
 /* Any thread, but the caller makes sure that nobody posts it again: the task is in no mailbox afterwards. */
 void net_loop_cancel(struct net_loop *loop, struct net_task *task);
 

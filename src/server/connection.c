@@ -100,7 +100,7 @@ static void connection_close(struct connection *connection)
 static void on_wake(struct sq_waker *waker)
 {
     struct connection *connection = SQ_CONTAINER_OF(waker, struct connection, waker);
-    net_loop_post(connection->loop, &connection->task);
+    net_loop_post_soon(connection->loop, &connection->task);
 }
 
 static void on_task(struct net_task *task)

@@ -327,6 +327,48 @@ static void a_task_that_posts_itself_lets_descriptors_have_a_turn(void **state)
     close(fd);
 }
 
+/* Hands on to the other one, back and forth, and would so for ever. */
+static void run_hand_on(struct net_task *task)
+{
+    struct test_task *test = SQ_CONTAINER_OF(task, struct test_task, task);
+    run_note(task);
+    net_loop_post_soon(loop, &test->other->task);
+}
+
+static void on_readable_stop(struct net_watch *watch, unsigned events)
+{
+    on_readable(watch, events);
+    net_loop_stop(loop);
+}
+
+static void who_hands_on_stays_in_the_turn_for_a_while_only(void **state)
+{
+    (void)state;
+    struct test_task first, second;
+    struct test_watch watch;
+    make_task(&first, 'a', run_hand_on);
+    make_task(&second, 'b', run_hand_on);
+    first.other = &second;
+    second.other = &first;
+    watch_fd(&watch, 'r', eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK), on_readable_stop);
+    /* Without a turn going on it is an ordinary post. */
+    net_loop_post_soon(loop, &first.task);
+    net_loop_run(loop);
+    /* Two turns, with the descriptor between them; both end although the two would go on for ever. */
+    const char *between = strchr(journal, 'r');
+    assert_non_null(between);
+    size_t before = (size_t)(between - journal);
+    size_t after = strlen(between + 1);
+    assert_in_range(before, 2, 100);
+    assert_in_range(after, 2, 100);
+    for (size_t i = 0; i < before + after; i++)
+        assert_int_equal(journal[i < before ? i : i + 1], i % 2 == 0 ? 'a' : 'b');
+    net_loop_unwatch(loop, &watch.watch);
+    close(watch.watch.fd);
+    net_loop_cancel(loop, &first.task);
+    net_loop_cancel(loop, &second.task);
+}
+
 static void a_timer_that_sets_itself_to_the_past_lets_descriptors_have_a_turn(void **state)
 {
     (void)state;
@@ -527,6 +569,7 @@ int main(void)
         LOOP_TEST(tasks_run_once_in_the_order_of_posting),
         LOOP_TEST(a_cancelled_task_does_not_run),
         LOOP_TEST(a_task_that_posts_itself_lets_descriptors_have_a_turn),
+        LOOP_TEST(who_hands_on_stays_in_the_turn_for_a_while_only),
         LOOP_TEST(a_timer_that_sets_itself_to_the_past_lets_descriptors_have_a_turn),
         LOOP_TEST(the_last_post_of_every_thread_is_heard),
         LOOP_TEST(a_sleeping_loop_hears_every_post_and_a_stop_from_another_thread),
