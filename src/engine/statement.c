@@ -204,13 +204,13 @@ sq_status engine_statement_infer_types(struct engine_statement *statement, struc
     struct engine_connection *connection = statement->connection;
     sq_status status = make_infer_cache(connection, err);
     if (status == SQ_OK) {
-        connection->is_inferring = true;
         int64_t changes = engine_connection_carry(connection).changes;
+        connection->is_inferring = true;
         status = infer_statement_types(connection->db, &connection->infer_cache, statement->stmt, ret_columns,
                                        variables, err);
         connection->is_inferring = false;
-    }
         engine_connection_keep_changes(connection, changes);
+    }
     if (status == SQ_OK) {
         for (size_t i = 0; i < statement->variable_count; i++)
             ret_parameters[statement->positions[i] - 1] = variables[i];
