@@ -87,6 +87,17 @@ void service_forward_rest(struct service *service)
     service_rest(service->inner);
 }
 
+sq_status service_wrap(struct service *inner, const struct service_ops *ops, struct sq_error *err,
+                       struct service **ret_service)
+{
+    struct service *service = calloc(1, sizeof(*service));
+    if (service == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for a session");
+    *service = (struct service){.ops = ops, .inner = inner, .context = inner->context};
+    *ret_service = service;
+    return SQ_OK;
+}
+
 void service_forward_free(struct service *service)
 {
     service_free(service->inner);

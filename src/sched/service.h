@@ -238,6 +238,10 @@ static inline void service_free(struct service *service)
         service->ops->free(service);
 }
 
+/* A layer that is nothing but its function table, around `inner`, which it owns then; on failure `inner` is untouched. */
+SQ_MUST_USE sq_status service_wrap(struct service *inner, const struct service_ops *ops, struct sq_error *err,
+                                   struct service **ret_service);
+
 /* What a layer does with calls that it has nothing to say about: passes them to `inner`. A layer's function table is one
  * of SERVICE_OPS_FORWARD_ALL_BUT_… and its own functions. */
 sq_status service_forward_prepare(struct service *service, const char *sql, size_t length, struct sq_error *err,

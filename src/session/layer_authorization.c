@@ -1,6 +1,4 @@
 /* session/layer_authorization.c: what the transaction allows. */
-#include <stdlib.h>
-
 #include "session/layers.h"
 
 static enum query_progress authorization_run(struct service *service, struct query *query, struct sink *sink,
@@ -24,12 +22,7 @@ static sq_status authorization_wrap(struct service *inner, struct layer_shared *
                                     struct service **ret_service)
 {
     (void)shared;
-    struct service *service = calloc(1, sizeof(*service));
-    if (service == NULL)
-        return sq_fail(err, SQ_NOMEM, "out of memory for a session");
-    *service = (struct service){.ops = &authorization_ops, .inner = inner, .context = inner->context};
-    *ret_service = service;
-    return SQ_OK;
+    return service_wrap(inner, &authorization_ops, err, ret_service);
 }
 
 const struct service_layer layer_authorization = {"authorization", authorization_wrap};

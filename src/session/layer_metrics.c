@@ -1,6 +1,4 @@
 /* session/layer_metrics.c: counts and measures statements; logs slow ones. */
-#include <stdlib.h>
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/database.h"
@@ -59,12 +57,7 @@ static sq_status metrics_wrap(struct service *inner, struct layer_shared *shared
                               struct service **ret_service)
 {
     (void)shared;
-    struct service *service = calloc(1, sizeof(*service));
-    if (service == NULL)
-        return sq_fail(err, SQ_NOMEM, "out of memory for a session");
-    *service = (struct service){.ops = &metrics_ops, .inner = inner, .context = inner->context};
-    *ret_service = service;
-    return SQ_OK;
+    return service_wrap(inner, &metrics_ops, err, ret_service);
 }
 
 const struct service_layer layer_metrics = {"metrics", metrics_wrap};

@@ -1,7 +1,5 @@
 /* session/layer_timeout.c: statement_timeout. The deadline of a query holds for a run and its continuations, also while
  * it waits for a lock or for a client that reads slowly; a suspended portal's clock stands still. */
-#include <stdlib.h>
-
 #include "base/clock.h"
 #include "metrics/metrics.h"
 #include "session/layers.h"
@@ -35,12 +33,7 @@ static sq_status timeout_wrap(struct service *inner, struct layer_shared *shared
                               struct service **ret_service)
 {
     (void)shared;
-    struct service *service = calloc(1, sizeof(*service));
-    if (service == NULL)
-        return sq_fail(err, SQ_NOMEM, "out of memory for a session");
-    *service = (struct service){.ops = &timeout_ops, .inner = inner, .context = inner->context};
-    *ret_service = service;
-    return SQ_OK;
+    return service_wrap(inner, &timeout_ops, err, ret_service);
 }
 
 const struct service_layer layer_timeout = {"timeout", timeout_wrap};
