@@ -346,3 +346,17 @@ def test_a_batch_is_answered_with_one_send(start):
         assert sends(write * 50, sync()) == 1
         assert sends(query("SELECT n FROM t;" * 50)) == 1
         assert client.value("SELECT n FROM t") == "50"
+
+
+def test_a_large_result_goes_out_in_large_pieces(start):
+    server = start()
+    with server.connect() as client, server.connect() as looker:
+        before = metrics(looker)
+        got = client.ok("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT i, 'x' FROM n")
+        assert len(got) == 100000
+        after = metrics(looker)
+        sends, sent = (
+            int(after[name]) - int(before[name]) for name in ("sqld_sends_total", "sqld_sent_bytes_total")
+        )
+        assert sent > 1500000
+        assert sent / sends > 16384
