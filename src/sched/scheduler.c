@@ -13,9 +13,9 @@
  * it ended when a snapshot was taken, which may hold commits of others that are not on disk yet: the front end keeps
  * answers back until rests_on is durable. Several commits, of many sessions, then share one sync.
  *
- * Invariants: (1) the connection writes only while its ticket is HELD; (2) the ticket is given back as soon as the
- * connection holds no write lock, after every call that could have ended a transaction, and after rests_on was raised;
- * (3) a query that has ended has been reset: no statement is left in the middle by DONE or FAILED. */
+ * Invariants: (1) the connection writes only while the slots of its database and of all it has attached are held; (2) they
+ * are given back as soon as the connection holds no write lock, after every call that could have ended a transaction, and
+ * after rests_on was raised; (3) a query that has ended has been reset: no statement is left in the middle by DONE or FAILED. */
 #include "sched/scheduler.h"
 
 #include <pthread.h>
@@ -29,6 +29,7 @@
 #include "metrics/metrics.h"
 #include "sched/connection_pool.h"
 #include "sched/scheduler_internal.h"
+#include "sched/write_set.h"
 
 enum {
     SCHED_RETRY_US_MIN = 1000,
@@ -58,7 +59,7 @@ struct sched_service {
     struct service base;
     struct sched *sched;
     struct sched_database *database;
-    struct slot_ticket ticket;
+    struct write_set write_set;
     bool has_ticket;   /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
     bool has_snapshot; /* the connection reads a snapshot whose position is in rests_on */
     struct engine_connection *connection; /* NULL until the first statement, and again while the session rests */
@@ -117,7 +118,7 @@ static void settle_slot(struct sched_service *service)
         return;
     if (service->connection != NULL)
         note_commit(service);
-    sched_slot_release(&service->database->slot, &service->ticket);
+    write_set_release(&service->write_set);
     service->has_ticket = false;
 }
 
@@ -268,7 +269,7 @@ static bool take_slot(struct sched_service *service, struct query *query, struct
 {
     struct service_context *context = service->base.context;
     service->has_ticket = true;
-    if (sched_slot_take(&service->database->slot, &service->ticket)) {
+    if (write_set_take(&service->write_set)) {
         if (query->stage == QUERY_QUEUED) {
             metrics_histogram_add(METRICS_LOCK_WAIT, sq_clock_now_us() - query->waiting_us);
             metrics_gauge_add(METRICS_QUERIES_WAITING, -1);
@@ -306,7 +307,7 @@ static enum query_progress retry_later(struct sched_service *service, struct que
     if (query->waiting_us == 0)
         query->waiting_us = now_us;
     if (has_waited_too_long(context, query, SCHED_FOREIGN_LOCK_US_MAX, err)) {
-        sq_error_set_hint(err, "Another process has locked the database file.");
+        sq_error_set_hint(err, "Another process has locked a database file.");
         return fail_query(service, query);
     }
     int64_t pause_us = (int64_t)SCHED_RETRY_US_MIN << (query->retry_count < 5 ? query->retry_count : 5);
@@ -441,23 +442,43 @@ static bool sched_is_in_transaction(struct service *base)
 static bool sched_is_wanted(struct service *base)
 {
     struct sched_service *service = service_of(base);
-    return service->has_ticket && sched_slot_watch(&service->database->slot, &service->ticket);
+    return service->has_ticket && write_set_watch(&service->write_set);
+}
+
+/* What a transaction may write is settled when it first writes: the slots are taken then, in order. */
+static sq_status check_no_slot(const struct sched_service *service, const char *verb, struct sq_error *err)
+{
+    if (!service->has_ticket)
+        return SQ_OK;
+    return sq_fail_sql(err, SQ_SQL, "25001", "%s cannot run inside a transaction that has written", verb);
 }
 
 static sq_status sched_attach(struct service *base, const char *name, const char *alias, struct sq_error *err)
 {
     struct sched_service *service = service_of(base);
+    SQ_TRY(check_no_slot(service, "ATTACH", err));
     SQ_TRY(open_connection(service, err));
     struct engine_database *database = NULL;
     SQ_TRY(engine_database_open(base->context->registry, name, err, &database));
-    return engine_connection_attach(service->connection, database, alias, err);
+    sq_status status = write_set_add(&service->write_set, service->sched, database, alias, err);
+    if (status != SQ_OK) {
+        engine_database_unref(database);
+        return status;
+    }
+    status = engine_connection_attach(service->connection, database, alias, err);
+    if (status != SQ_OK)
+        write_set_remove(&service->write_set, service->sched, database, alias);
+    return status;
 }
 
 static sq_status sched_detach(struct service *base, const char *alias, struct sq_error *err)
 {
     struct sched_service *service = service_of(base);
+    SQ_TRY(check_no_slot(service, "DETACH", err));
     SQ_TRY(open_connection(service, err));
-    return engine_connection_detach(service->connection, alias, err);
+    SQ_TRY(engine_connection_detach(service->connection, alias, err));
+    write_set_remove(&service->write_set, service->sched, NULL, alias);
+    return SQ_OK;
 }
 
 static void sched_reset(struct service *base)
@@ -466,6 +487,7 @@ static void sched_reset(struct service *base)
     give_connection(service);
     service->carried = (struct engine_carried){0};
     settle_slot(service);
+    write_set_clear(&service->write_set, service->sched);
 }
 
 static uint64_t sched_generation(struct service *base)
@@ -548,7 +570,7 @@ static const struct service_ops sched_ops = {
     .free = sched_service_free,
 };
 
-static struct sched_database *find_database(struct sched *sched, struct engine_database *engine)
+struct sched_database *sched_find_database(struct sched *sched, struct engine_database *engine)
 {
     const char *name = engine_database_name(engine);
     pthread_mutex_lock(&sched->mutex);
@@ -577,7 +599,7 @@ static sq_status make_service(struct service_factory *factory, struct service_co
 {
     struct sched *sched = SQ_CONTAINER_OF(factory, struct sched, factory);
     struct sched_service *service = calloc(1, sizeof(*service));
-    struct sched_database *database = find_database(sched, context->database);
+    struct sched_database *database = sched_find_database(sched, context->database);
     if (service == NULL || database == NULL) {
         if (database != NULL)
             sched_database_unref(sched, database);
@@ -587,7 +609,7 @@ static sq_status make_service(struct service_factory *factory, struct service_co
     service->base = (struct service){.ops = &sched_ops, .context = context};
     service->sched = sched;
     service->database = database;
-    slot_ticket_init(&service->ticket, context->waker);
+    write_set_init(&service->write_set, database, context->waker);
     *ret_service = &service->base;
     return SQ_OK;
 }

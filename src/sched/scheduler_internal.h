@@ -17,6 +17,8 @@ struct sched_database {
     char name[ENGINE_DATABASE_NAME_MAX + 1];
 };
 
+/* The one of `engine`, made if there is none, with a reference for the caller; NULL without memory. */
+struct sched_database *sched_find_database(struct sched *sched, struct engine_database *engine);
 void sched_database_ref(struct sched *sched, struct sched_database *database);
 void sched_database_unref(struct sched *sched, struct sched_database *database);
 

@@ -1,5 +1,7 @@
 """The write slot of a database: who idles with it loses it to whoever waits, after a time, and to nobody else."""
 
+import threading
+
 import psycopg
 import pytest
 
@@ -215,3 +217,104 @@ def test_one_who_does_not_read_his_answer_loses_the_slot_all_the_same(server, db
     db.ok("INSERT INTO t VALUES (2)")
     assert values(db) == ["2"]
     idler.close()
+
+
+# ---------------------------------------------------------------- attached databases
+
+
+@pytest.fixture
+def two(server, scratch, table):
+    """Two databases with a table t(a) each: their names."""
+    other = scratch[:50] + "_b"
+    with server.connect() as c:
+        c.ok(f'DROP DATABASE IF EXISTS "{other}"; CREATE DATABASE "{other}"')
+    with server.connect(database=other) as c:
+        c.ok("CREATE TABLE t(a)")
+    return scratch, other
+
+
+def attached(server, own, other, limit="60s"):
+    session = server.connect(database=own)
+    session.ok(f"ATTACH '{other}' AS o; SET idle_in_transaction_session_timeout = '{limit}'")
+    return session
+
+
+def test_who_writes_an_attached_database_has_its_slot(server, two):
+    own, other = two
+    with attached(server, own, other) as guest, server.connect(database=other) as host:
+        guest.ok("BEGIN; INSERT INTO o.t VALUES (1)")
+        host.send(query("INSERT INTO t VALUES (2)"))
+        wait_for_waiters(guest, other, 1)
+        guest.ok("COMMIT")
+        assert errors(host.until_ready()) == []
+        assert values(host) == ["1", "2"]
+        host.ok("BEGIN IMMEDIATE; INSERT INTO t VALUES (3)")
+        guest.send(query("INSERT INTO o.t VALUES (4)"))
+        wait_for_waiters(host, other, 1)
+        host.ok("COMMIT")
+        assert errors(guest.until_ready()) == []
+        guest.ok("DETACH o; BEGIN IMMEDIATE")
+        host.ok("INSERT INTO t VALUES (5)")
+        assert values(host) == ["1", "2", "3", "4", "5"]
+
+
+def test_a_guest_that_idles_loses_the_slot_to_the_host(server, two):
+    own, other = two
+    with attached(server, own, other, "100ms") as guest, server.connect(database=other) as host:
+        guest.ok("BEGIN; INSERT INTO o.t VALUES (1)")
+        assert is_silent(guest)
+        host.ok("INSERT INTO t VALUES (2)")
+        assert_lost(guest)
+        assert values(host) == ["2"]
+
+
+def test_sessions_that_have_attached_each_others_databases_do_not_block_each_other(server, two):
+    rounds = 40
+    failures = []
+
+    def work(own, other):
+        try:
+            with attached(server, own, other) as c:
+                for i in range(rounds):
+                    first, second = ("t", "o.t") if i % 2 == 0 else ("o.t", "t")
+                    c.ok(
+                        f"BEGIN IMMEDIATE; INSERT INTO {first} VALUES ({i});"
+                        f"INSERT INTO {second} VALUES ({i}); COMMIT"
+                    )
+        except Exception as e:  # noqa: BLE001 - handed to the test below
+            failures.append(e)
+
+    pairs = [two, two[::-1], two, two[::-1]]
+    threads = [threading.Thread(target=work, args=pair) for pair in pairs]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+    for name in two:
+        with server.connect(database=name) as c:
+            assert c.value("SELECT count(*) FROM t") == str(rounds * len(pairs))
+
+
+def test_a_database_may_be_attached_twice_and_to_itself(server, two):
+    own, other = two
+    with server.connect(database=own) as c, server.connect(database=other) as host:
+        c.ok(f"ATTACH '{other}' AS o; ATTACH '{other}' AS p; ATTACH '{own}' AS me")
+        c.ok("INSERT INTO o.t VALUES (1); INSERT INTO p.t VALUES (2); INSERT INTO t VALUES (3)")
+        c.ok("DETACH o; INSERT INTO p.t VALUES (4); DETACH p; DETACH me")
+        host.ok("INSERT INTO t VALUES (5)")
+        assert values(host) == ["1", "2", "4", "5"]
+
+
+def test_attach_and_detach_do_not_change_what_a_transaction_holds(server, two):
+    own, other = two
+    with attached(server, own, other) as c:
+        c.ok("BEGIN; INSERT INTO t VALUES (1)")
+        assert c.fails("DETACH o")["C"] == "25001"
+        assert c.fails(f"ATTACH '{other}' AS p")["C"] == "25001"
+        c.ok("COMMIT; DETACH o")
+        assert c.fails(f"ATTACH '{own}' AS main")["C"] != "00000"
+        c.ok(f"ATTACH '{other}' AS main2; INSERT INTO main2.t VALUES (1); DISCARD ALL; INSERT INTO t VALUES (2)")
+    with server.connect(database=other) as host:
+        host.ok("INSERT INTO t VALUES (2)")
+        assert values(host) == ["1", "2"]
