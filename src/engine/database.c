@@ -505,6 +505,10 @@ sq_status engine_database_drop(struct engine_registry *registry, const char *nam
 static sq_status fold_wal(const char *path, struct sq_error *err)
 {
     sqlite3 *db = NULL;
+    /* A log that was left behind by a failed sync is written anew before it is copied. */
+    struct engine_durability *durability = NULL;
+    SQ_TRY(engine_durability_open(path, err, &durability));
+    engine_durability_close(durability);
     int result = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (result == SQLITE_OK)
         result = sqlite3_exec(db, "PRAGMA synchronous=FULL; PRAGMA journal_mode=DELETE;", NULL, NULL, NULL);

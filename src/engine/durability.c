@@ -24,14 +24,21 @@
  * After a failed sync pages of the page cache may be clean that are not on disk: a later sync would not write them.
  * Therefore an opened WAL is written anew, byte for byte, before the first sync is believed (write_anew()).
  *
- * The keeper also makes the checkpoints; its handles are then used by two threads, which SQLite's file handles allow for
- * xSync beside anything else: it uses the descriptor and changes nothing after the first one.
+ * The kernel tells of a write that has failed once for each open descriptor (fsync(2)): of two syncs on one descriptor at
+ * the same time only one might hear of it, and the other would let answers leave. So there is one sync at a time on the
+ * keeper's, and checkpoints, which sync the WAL themselves, have a connection of their own, the *copier*.
+ *
+ * SQLite does not look whether the sync of a directory has worked (os_unix.c), after which a new WAL might have no name:
+ * that is done here too.
  *
  * Invariants: (1) `durable` only rises; (2) a ticket is in `tickets` if and only if its position is not durable and no
- * sync has failed; (3) `is_failed` never goes back. */
+ * sync has failed; (3) `is_failed` never goes back; (4) nothing is copied into the database file before the WAL was
+ * written anew, not even by the connection that closes last. */
 #include "engine/durability.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sqlite3.h>
@@ -39,6 +46,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "engine/error.h"
@@ -58,8 +66,9 @@ enum {
 
 struct engine_durability {
     sqlite3 *keeper;
-    sqlite3_file *database; /* the keeper's handles */
-    sqlite3_file *wal;
+    sqlite3_file *wal; /* the keeper's handle */
+    sqlite3 *copier;
+    sqlite3_file *database;        /* the copier's */
     const _Atomic uint32_t *index; /* the first region of the wal-index, shared with all who use the database */
 
     /* The salt last seen and the generation it stands for, in one word: (salt << 32) | generation. Written under the
@@ -69,7 +78,8 @@ struct engine_durability {
     _Atomic engine_position durable;
     atomic_bool is_failed; /* acquire and release likewise */
 
-    pthread_mutex_t mutex; /* never held across a sync */
+    pthread_mutex_t sync_mutex; /* held across a sync of the WAL */
+    pthread_mutex_t mutex;      /* never held across a sync */
     pthread_cond_t cond;
     struct sq_list tickets;
     int64_t lazy_sync_us; /* when to sync for those who do not wait; 0: never */
@@ -207,16 +217,18 @@ static void advance(struct engine_durability *durability, engine_position positi
 /* Syncs what is published now. */
 static bool sync_now(struct engine_durability *durability)
 {
+    pthread_mutex_lock(&durability->sync_mutex);
     engine_position position = engine_durability_published(durability);
     int64_t begun_us = sq_clock_now_us();
     int result = durability->wal->pMethods->xSync(durability->wal, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
     metrics_histogram_add(METRICS_SYNC_DURATION, sq_clock_now_us() - begun_us);
-    if (result != SQLITE_OK || engine_durability_is_failed(durability)) {
+    bool is_fine = result == SQLITE_OK && !engine_durability_is_failed(durability);
+    if (is_fine)
+        advance(durability, position);
+    else
         engine_durability_fail(durability);
-        return false;
-    }
-    advance(durability, position);
-    return true;
+    pthread_mutex_unlock(&durability->sync_mutex);
+    return is_fine;
 }
 
 /* Under the mutex: waits until somebody wants a sync. False: the end. */
@@ -347,10 +359,10 @@ sq_status engine_durability_checkpoint(struct engine_durability *durability, boo
     SQ_TRY(engine_durability_check(durability, err));
     int64_t begun_us = sq_clock_now_us();
     int64_t until_us = begun_us + wait_us;
-    sqlite3_busy_handler(durability->keeper, on_checkpoint_busy, &until_us);
+    sqlite3_busy_handler(durability->copier, on_checkpoint_busy, &until_us);
     int result = sqlite3_wal_checkpoint_v2(
-        durability->keeper, "main", is_restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    sqlite3_busy_handler(durability->keeper, NULL, NULL);
+        durability->copier, "main", is_restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    sqlite3_busy_handler(durability->copier, NULL, NULL);
     /* SQLite syncs the database file only when it has copied everything. Done now, it need not be done by the checkpoint
      * that holds writers up. */
     if (result == SQLITE_OK && !is_restart)
@@ -363,7 +375,7 @@ sq_status engine_durability_checkpoint(struct engine_durability *durability, boo
     *ret_fill = engine_durability_fill(durability);
     if (result == SQLITE_OK)
         return SQ_OK;
-    return engine_fail(err, durability->keeper, result, NULL);
+    return engine_fail(err, durability->copier, result, NULL);
 }
 
 /* --- Opening and closing ------------------------------------------------------------------------------------------- */
@@ -374,6 +386,20 @@ static sq_status fail_io(int result, const char *what, const char *path, struct 
                                    sqlite3_errstr(result));
     sq_error_set_hint(err, "Look after the disk; the log of the system says more.");
     return status;
+}
+
+/* Makes the name of the WAL durable. */
+static sq_status sync_directory(const char *path, struct sq_error *err)
+{
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory to open '%s'", path);
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(copy);
+    int failure = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return failure == 0 ? SQ_OK : sq_fail_errno(err, failure, "cannot sync the directory of '%s'", path);
 }
 
 /* Writes the WAL's bytes over themselves, so that the kernel holds them as not yet on disk; then syncs. The caller holds
@@ -418,15 +444,16 @@ static sq_status find_wal(struct engine_durability *durability, const char *path
     void volatile *region = NULL;
     sqlite3 *keeper = durability->keeper;
     int result = sqlite3_exec(keeper, "PRAGMA journal_mode=WAL; SELECT count(*) FROM sqlite_schema;", NULL, NULL, NULL);
+    sqlite3_file *database = NULL;
     if (result == SQLITE_OK)
-        result = sqlite3_file_control(keeper, "main", SQLITE_FCNTL_FILE_POINTER, &durability->database);
+        result = sqlite3_file_control(keeper, "main", SQLITE_FCNTL_FILE_POINTER, &database);
     if (result == SQLITE_OK)
         result = sqlite3_file_control(keeper, "main", SQLITE_FCNTL_JOURNAL_POINTER, &durability->wal);
     if (result != SQLITE_OK)
         return engine_fail(err, keeper, result, NULL);
-    if (durability->wal == NULL || durability->wal->pMethods == NULL || durability->database->pMethods->iVersion < 2)
+    if (durability->wal == NULL || durability->wal->pMethods == NULL || database->pMethods->iVersion < 2)
         return sq_fail(err, SQ_INVALID, "'%s' cannot be used in WAL mode", path);
-    result = durability->database->pMethods->xShmMap(durability->database, 0, WAL_INDEX_REGION_BYTES, 0, &region);
+    result = database->pMethods->xShmMap(database, 0, WAL_INDEX_REGION_BYTES, 0, &region);
     if (result != SQLITE_OK || region == NULL)
         return fail_io(result, "map the index of", path, err);
     durability->index = (const _Atomic uint32_t *)(uintptr_t)region;
@@ -434,6 +461,29 @@ static sq_status find_wal(struct engine_durability *durability, const char *path
         return sq_fail(err, SQ_INVALID, "'%s' has a wal-index of an unknown version, %u", path,
                        index_word(durability, 0));
     return SQ_OK;
+}
+
+/* A connection that leaves checkpoints alone unless it is told to make one, also when it is closed. */
+static sq_status open_connection(const char *path, struct sq_error *err, sqlite3 **ret_connection)
+{
+    int result = sqlite3_open_v2(path, ret_connection, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (result != SQLITE_OK)
+        return engine_fail(err, *ret_connection, result, NULL);
+    sqlite3_extended_result_codes(*ret_connection, 1);
+    sqlite3_busy_timeout(*ret_connection, KEEPER_BUSY_MS);
+    sqlite3_wal_autocheckpoint(*ret_connection, 0);
+    sqlite3_db_config(*ret_connection, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    return SQ_OK;
+}
+
+static sq_status open_copier(struct engine_durability *durability, const char *path, struct sq_error *err)
+{
+    SQ_TRY(open_connection(path, err, &durability->copier));
+    /* Without having read it does not know that there is a WAL. */
+    int result = sqlite3_exec(durability->copier, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
+    if (result == SQLITE_OK)
+        result = sqlite3_file_control(durability->copier, "main", SQLITE_FCNTL_FILE_POINTER, &durability->database);
+    return result == SQLITE_OK ? SQ_OK : engine_fail(err, durability->copier, result, NULL);
 }
 
 SQ_DEFINE_FREEP(struct engine_durability, engine_durability_close)
@@ -448,16 +498,16 @@ sq_status engine_durability_open(const char *path, struct sq_error *err, struct 
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&durability->cond, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&durability->sync_mutex, NULL);
     pthread_mutex_init(&durability->mutex, NULL);
     sq_list_init(&durability->tickets);
-    int result = sqlite3_open_v2(path, &durability->keeper, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    if (result != SQLITE_OK)
-        return engine_fail(err, durability->keeper, result, NULL);
-    sqlite3_extended_result_codes(durability->keeper, 1);
-    sqlite3_busy_timeout(durability->keeper, KEEPER_BUSY_MS);
+    SQ_TRY(open_connection(path, err, &durability->keeper));
     SQ_TRY(find_wal(durability, path, err));
     engine_position position = engine_durability_published(durability);
     SQ_TRY(make_durable(durability, path, err));
+    SQ_TRY(sync_directory(path, err));
+    SQ_TRY(open_copier(durability, path, err));
+    sqlite3_db_config(durability->keeper, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     atomic_store_explicit(&durability->durable, position, memory_order_release);
     *ret_durability = SQ_STEAL(durability);
     return SQ_OK;
@@ -475,12 +525,18 @@ void engine_durability_close(struct engine_durability *durability)
         pthread_mutex_unlock(&durability->mutex);
         pthread_join(durability->thread, NULL);
     }
+    /* Another process may have it open too, and then closing copies nothing. */
+    if (durability->lazy_sync_us != 0 && !engine_durability_is_failed(durability))
+        sync_now(durability);
     /* Copying from a log that may not be on disk into the database file could leave half of it there. */
     if (engine_durability_is_failed(durability))
         sqlite3_db_config(durability->keeper, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    int result = sqlite3_close(durability->keeper);
-    sq_assert(result == SQLITE_OK);
+    int closed = sqlite3_close(durability->copier);
+    sq_assert(closed == SQLITE_OK);
+    closed = sqlite3_close(durability->keeper);
+    sq_assert(closed == SQLITE_OK);
     pthread_cond_destroy(&durability->cond);
     pthread_mutex_destroy(&durability->mutex);
+    pthread_mutex_destroy(&durability->sync_mutex);
     free(durability);
 }

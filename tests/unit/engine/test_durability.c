@@ -17,15 +17,29 @@ int fdatasync(int fd);
 /* --- The disk ------------------------------------------------------------------------------------------------------- */
 
 static atomic_int sync_count;
+static atomic_int sync_depth; /* syncs that are under way */
+static atomic_int last_descriptor;
 static atomic_bool syncs_fail;
+static atomic_int failures_left; /* so many of the next ones fail */
+static atomic_bool directory_syncs_fail;
 static pthread_mutex_t disk_mutex = PTHREAD_MUTEX_INITIALIZER; /* held by a test: syncs wait */
 
 static int sync_descriptor(int fd, long call)
 {
+    struct stat info;
+    bool is_directory = fstat(fd, &info) == 0 && S_ISDIR(info.st_mode);
+    atomic_fetch_add(&sync_depth, 1);
     pthread_mutex_lock(&disk_mutex);
     pthread_mutex_unlock(&disk_mutex);
+    atomic_fetch_sub(&sync_depth, 1);
     atomic_fetch_add(&sync_count, 1);
-    if (atomic_load(&syncs_fail)) {
+    atomic_store(&last_descriptor, fd);
+    bool fails = atomic_load(&syncs_fail) || (is_directory && atomic_load(&directory_syncs_fail));
+    if (!is_directory && atomic_load(&failures_left) > 0) {
+        atomic_fetch_sub(&failures_left, 1);
+        fails = true;
+    }
+    if (fails) {
         errno = EIO;
         return -1;
     }
@@ -79,6 +93,8 @@ static struct engine_durability *durability(void)
 static int set_up(void **state)
 {
     atomic_store(&syncs_fail, false);
+    atomic_store(&failures_left, 0);
+    atomic_store(&directory_syncs_fail, false);
     return engine_test_set_up(state);
 }
 
@@ -259,6 +275,122 @@ static void after_a_failed_sync_the_log_stays_for_the_next_start(void **state)
     assert_true(engine_durability_covers(durability(), engine_durability_published(durability())));
 }
 
+static bool has_log(const char *name)
+{
+    char path[PATH_MAX + 64];
+    struct stat info;
+    snprintf(path, sizeof(path), "%s/%s.db-wal", test.dir, name);
+    return stat(path, &info) == 0 && info.st_size > 0;
+}
+
+static void give_up(void);
+
+/* Neither opening nor renaming copies a log into the database file that the disk has not taken: only half of it might get
+ * there, and the rest be nowhere. */
+static void a_log_that_cannot_be_written_anew_is_not_copied(void **state)
+{
+    (void)state;
+    engine_test_exec("CREATE TABLE t(a); INSERT INTO t VALUES (42)");
+    assert_int_equal(engine_database_create(test.registry, "second", &test.err), SQ_OK);
+    give_up();
+    assert_int_equal(engine_database_open(test.registry, "second", &test.err, &test.database), SQ_OK);
+    engine_test_connect(NULL);
+    engine_test_exec("CREATE TABLE t(a); INSERT INTO t VALUES (43)");
+    atomic_store(&syncs_fail, true);
+    assert_int_equal(engine_durability_sync(durability(), engine_durability_published(durability()), &test.err), SQ_IO);
+    give_up();
+    engine_registry_close_idle(test.registry, 0);
+    atomic_store(&syncs_fail, false);
+    assert_true(has_log("second"));
+
+    /* One sync tells that something was lost, the next ones say that all is well. */
+    atomic_store(&failures_left, 1);
+    assert_int_equal(engine_database_open(test.registry, "second", &test.err, &test.database), SQ_OK);
+    assert_int_equal(engine_database_start(test.database, &test.err), SQ_IO);
+    engine_database_unref(test.database);
+    assert_true(has_log("second"));
+    atomic_store(&failures_left, 1);
+    assert_int_equal(engine_database_rename(test.registry, "second", "third", &test.err), SQ_IO);
+    assert_non_null(strstr(test.err.text, "cannot sync the write-ahead log"));
+    assert_true(has_log("second"));
+
+    assert_int_equal(engine_database_rename(test.registry, "second", "third", &test.err), SQ_OK);
+    assert_int_equal(engine_database_open(test.registry, "third", &test.err, &test.database), SQ_OK);
+    engine_test_connect(NULL);
+    assert_string_equal(engine_test_text("SELECT a FROM t"), "43");
+}
+
+static void a_log_whose_name_is_not_on_disk_is_not_used(void **state)
+{
+    (void)state;
+    engine_test_exec("CREATE TABLE t(a)");
+    give_up();
+    engine_registry_close_idle(test.registry, 0);
+    assert_false(has_log("main"));
+    atomic_store(&directory_syncs_fail, true);
+    assert_int_equal(engine_database_open(test.registry, "main", &test.err, &test.database), SQ_OK);
+    assert_int_equal(engine_database_start(test.database, &test.err), SQ_IO);
+    atomic_store(&directory_syncs_fail, false);
+    engine_test_connect(NULL);
+    assert_string_equal(engine_test_text("SELECT count(*) FROM t"), "0");
+}
+
+static void *sync_once(void *context)
+{
+    sq_status *status = context;
+    *status = engine_durability_sync(durability(), UINT64_MAX, NULL);
+    return NULL;
+}
+
+/* The kernel tells a descriptor once that something was lost: of two syncs at a time only one would hear of it. */
+static void a_descriptor_is_synced_by_one_at_a_time(void **state)
+{
+    (void)state;
+    struct engine_wal_fill fill;
+    pthread_t threads[4];
+    sq_status statuses[4];
+    engine_test_exec("CREATE TABLE t(a)");
+    pthread_mutex_lock(&disk_mutex);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, sync_once, &statuses[i]), 0);
+    while (atomic_load(&sync_depth) == 0)
+        usleep(100);
+    usleep(20000); /* for the others to come */
+    int depth = atomic_load(&sync_depth);
+    pthread_mutex_unlock(&disk_mutex);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(statuses[i], SQ_OK);
+    }
+    assert_int_equal(depth, 1);
+
+    /* And a checkpoint, which begins with a sync of the log, has its own: here that is the one that fails. */
+    engine_test_exec("INSERT INTO t VALUES (1)");
+    assert_int_equal(engine_durability_sync(durability(), UINT64_MAX, &test.err), SQ_OK);
+    int keeper = atomic_load(&last_descriptor);
+    atomic_store(&failures_left, 1);
+    assert_int_equal(engine_durability_checkpoint(durability(), true, 0, &test.err, &fill), SQ_IO);
+    assert_int_not_equal(atomic_load(&last_descriptor), keeper);
+}
+
+/* Somebody else has the file open: closing folds nothing in, and what was to be synced soon is synced now. */
+static void what_nobody_waits_for_is_synced_at_the_end(void **state)
+{
+    (void)state;
+    sqlite3 *other = NULL;
+    engine_test_exec("CREATE TABLE t(a)");
+    assert_int_equal(sqlite3_open(engine_database_path(test.database), &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "SELECT count(*) FROM t", NULL, NULL, NULL), SQLITE_OK);
+    engine_test_exec("INSERT INTO t VALUES (1)");
+    int synced = atomic_load(&sync_count);
+    engine_durability_request(durability());
+    give_up();
+    engine_registry_free(test.registry);
+    assert_true(atomic_load(&sync_count) > synced);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    assert_int_equal(engine_registry_open(test.dir, "main", &test.err, &test.registry), SQ_OK);
+}
+
 /* A log that is begun anew has its header synced inside the commit. */
 static void a_sync_that_fails_inside_a_commit_is_final_too(void **state)
 {
@@ -373,6 +505,10 @@ int main(void)
         DURABILITY_TEST(what_nobody_waits_for_is_synced_all_the_same),
         DURABILITY_TEST(a_failed_sync_is_final),
         DURABILITY_TEST(after_a_failed_sync_the_log_stays_for_the_next_start),
+        DURABILITY_TEST(a_log_that_cannot_be_written_anew_is_not_copied),
+        DURABILITY_TEST(a_log_whose_name_is_not_on_disk_is_not_used),
+        DURABILITY_TEST(a_descriptor_is_synced_by_one_at_a_time),
+        DURABILITY_TEST(what_nobody_waits_for_is_synced_at_the_end),
         DURABILITY_TEST(a_sync_that_fails_inside_a_commit_is_final_too),
         DURABILITY_TEST(a_checkpoint_whose_sync_fails_puts_the_database_out_of_service),
         DURABILITY_TEST(a_checkpoint_goes_as_far_as_the_oldest_reader_allows),
