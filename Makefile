@@ -1,6 +1,6 @@
 # sqld's front door. CMakeLists.txt says what is built from what; this file says what there is to do.
 #
-#     make              builds build/bin/sqld
+#     make              builds build/bin/sqld and build/lib/libsqlite3.so.0 (the drop-in client)
 #     make run          installs what is missing, builds, runs on 127.0.0.1:5432 with its data in ./data
 #                       (ARGS='--log-level debug' adds options)
 #     make test         installs, builds and runs all tests; the last line is `N passed, N failed, N skipped`
@@ -13,7 +13,7 @@
 #     make bench        sqld beside PostgreSQL and SQLite, into docs/benchmarks.md: some ten minutes, on a machine that does
 #                       nothing else (BENCH_SECONDS=1 BENCH_ROUNDS=1 BENCH_ONLY=select,result: a quick look)
 #     make format       formats the C files
-#     make docs         writes docs/sqld.1 and docs/configuration.md anew
+#     make docs         writes docs/sqld.1, docs/configuration.md and docs/client-compatibility.md anew
 #     make install      PREFIX (/usr/local) and DESTDIR are respected
 #     make gdb          runs the server under gdb           make clean          removes everything built
 #     make deps         installs what all of this needs     DEPS=no             installs nothing
@@ -61,7 +61,7 @@ $(BUILD)/build.ninja:
 	@CC=$${CC:-gcc} $(cmake) -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_ARGS) >/dev/null
 
 build: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet sqld
+	@ninja -C $(BUILD) --quiet sqld client client_table
 
 run: deps-build
 	@$(MAKE) --no-print-directory build
@@ -144,14 +144,14 @@ check-rooms:
 check-banned:
 	@scripts/check-banned.py
 check-tables: build
-	@scripts/check-tables.py $(BUILD)/bin/sqld
+	@scripts/check-tables.py $(BUILD)
 check-lint:
 	@scripts/lint.py
 
 # The second compiler, with its own warnings as errors.
 check-clang:
 	@CC=clang $(cmake) -B build-clang >/dev/null
-	@ninja -C build-clang --quiet sqld unit_tests
+	@ninja -C build-clang --quiet sqld client client_table unit_tests
 
 format:
 	@clang-format -i $(c_files)
@@ -160,3 +160,5 @@ docs: build
 	@$(BUILD)/bin/sqld --print-man >$(BUILD)/sqld.1 && mv $(BUILD)/sqld.1 docs/sqld.1
 	@$(BUILD)/bin/sqld --print-config-reference >$(BUILD)/configuration.md && \
 		mv $(BUILD)/configuration.md docs/configuration.md
+	@$(BUILD)/tools/client_table >$(BUILD)/client-compatibility.md && \
+		mv $(BUILD)/client-compatibility.md docs/client-compatibility.md

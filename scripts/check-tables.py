@@ -2,7 +2,7 @@
 """The tables and the code agree: every option of src/config/options.inc is read by somebody, every metric of
 src/metrics/metrics.h is fed by somebody, and what is generated from the tables is fresh.
 
-    scripts/check-tables.py [SQLD]      the program to generate with; default build/bin/sqld"""
+    scripts/check-tables.py [BUILD]     where the programs are that generate; default build"""
 import difflib
 import re
 import subprocess
@@ -11,7 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
-GENERATED = {"docs/sqld.1": "--print-man", "docs/configuration.md": "--print-config-reference"}
+# document -> program in the build directory, arguments
+GENERATED = {
+    "docs/sqld.1": ["bin/sqld", "--print-man"],
+    "docs/configuration.md": ["bin/sqld", "--print-config-reference"],
+    "docs/client-compatibility.md": ["tools/client_table"],
+}
 
 
 def code_but_for(*names):
@@ -40,9 +45,9 @@ def check_metrics(problems):
         problems.append("src/metrics/metrics.h: no metrics found")
 
 
-def check_generated(program, problems):
-    for name, flag in GENERATED.items():
-        made = subprocess.run([program, flag], capture_output=True, text=True, check=True).stdout
+def check_generated(build, problems):
+    for name, (program, *arguments) in GENERATED.items():
+        made = subprocess.run([build / program, *arguments], capture_output=True, text=True, check=True).stdout
         path = ROOT / name
         kept = path.read_text() if path.exists() else ""
         if made != kept:
@@ -62,7 +67,7 @@ def main():
     problems = []
     check_options(problems)
     check_metrics(problems)
-    check_generated(sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "build/bin/sqld"), problems)
+    check_generated(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / "build", problems)
     check_man(problems)
     for problem in problems:
         print(problem)
