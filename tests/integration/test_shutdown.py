@@ -34,7 +34,7 @@ def test_idle_clients_are_told_57p01(start):
 
 
 def test_running_statement_finishes(start):
-    server = start()
+    server = start("--shutdown-timeout", "1h")
     with server.connect() as c:
         running(server, c, COUNT.format(6000000))
         server.process.send_signal(signal.SIGTERM)
