@@ -19,6 +19,7 @@ enum {
     CHECKPOINT_RETRY_US = 200 * 1000,
     CHECKPOINT_FAILED_RETRY_US = SQ_US_PER_S,
     CHECKPOINT_SLOT_WAIT_US = SQ_US_PER_S,
+    CHECKPOINT_PAUSE_FACTOR = 10, /* writers are held up in vain for a tenth of the time */
     CHECKPOINT_TICK_US = SQ_US_PER_S,
     CHECKPOINT_WARN_FRAMES = 64 * CHECKPOINT_RESTART_FRAMES,
     CHECKPOINT_WARN_EVERY_US = 60 * SQ_US_PER_S,
@@ -94,12 +95,12 @@ static void on_slot(struct sq_waker *waker)
     pthread_mutex_unlock(&checkpointer->mutex);
 }
 
-/* Queues for the write slot; false: it did not come in time. */
+/* Waits for the writer who has the slot, before all others who do; false: it did not come in time. */
 static bool take_slot(struct sched_checkpointer *checkpointer, struct sched_slot *slot, struct slot_ticket *ticket)
 {
     int64_t until_us = sq_clock_now_us() + CHECKPOINT_SLOT_WAIT_US;
     checkpointer->is_slot_given = false;
-    while (!sched_slot_take(slot, ticket)) {
+    while (!sched_slot_take_next(slot, ticket)) {
         pthread_mutex_lock(&checkpointer->mutex);
         while (!checkpointer->is_slot_given && !checkpointer->is_stopping && sq_clock_now_us() < until_us)
             wait_until(checkpointer, until_us);
@@ -124,18 +125,21 @@ static int64_t patience_us(uint32_t frame_count)
     return frame_count < CHECKPOINT_WARN_FRAMES ? 200 * SQ_US_PER_MS : SQ_US_PER_S;
 }
 
+/* *ret_pause_us: when readers were in the way, how long they are to be left alone. */
 static sq_status restart_log(struct sched_checkpointer *checkpointer, struct sched_database *database,
-                             struct engine_wal_fill *fill, struct sq_error *err)
+                             struct engine_wal_fill *fill, struct sq_error *err, int64_t *ret_pause_us)
 {
     struct slot_ticket ticket;
     slot_ticket_init(&ticket, &checkpointer->slot_waker);
     if (!take_slot(checkpointer, &database->slot, &ticket))
         return SQ_OK;
-    sq_status status = engine_durability_checkpoint(engine_database_durability(database->engine), true,
-                                                    patience_us(fill->frame_count), err, fill);
+    int64_t wait_us = patience_us(fill->frame_count);
+    sq_status status =
+        engine_durability_checkpoint(engine_database_durability(database->engine), true, wait_us, err, fill);
     sched_slot_release(&database->slot, &ticket);
     if (status != SQ_BUSY)
         return status;
+    *ret_pause_us = wait_us * CHECKPOINT_PAUSE_FACTOR;
     int64_t now_us = sq_clock_now_us();
     if (fill->frame_count >= CHECKPOINT_WARN_FRAMES && now_us - checkpointer->warned_us >= CHECKPOINT_WARN_EVERY_US) {
         checkpointer->warned_us = now_us;
@@ -151,9 +155,12 @@ static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_dat
     struct engine_durability *durability = engine_database_durability(database->engine);
     struct engine_wal_fill fill = {0};
     struct sq_error err;
+    int64_t pause_us = CHECKPOINT_RETRY_US;
     sq_status status = engine_durability_checkpoint(durability, false, 0, &err, &fill);
     if (status == SQ_OK && fill.frame_count >= CHECKPOINT_RESTART_FRAMES)
-        status = restart_log(checkpointer, database, &fill, &err);
+        status = restart_log(checkpointer, database, &fill, &err, &pause_us);
+    if (pause_us < CHECKPOINT_RETRY_US)
+        pause_us = CHECKPOINT_RETRY_US;
     if (engine_durability_is_failed(durability)) {
         sq_log(SQ_LOG_ERROR, "sched", "database out of service", "db=%s reason=\"a sync failed\"", database->name);
         return 0;
@@ -164,7 +171,7 @@ static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_dat
     }
     uint32_t rest = fill.frame_count - fill.backfilled_count;
     bool is_done = rest == 0 || (rest < CHECKPOINT_SLICE_FRAMES && fill.frame_count < CHECKPOINT_RESTART_FRAMES);
-    return is_done ? 0 : sq_clock_now_us() + CHECKPOINT_RETRY_US;
+    return is_done ? 0 : sq_clock_now_us() + pause_us;
 }
 
 /* --- The thread ---------------------------------------------------------------------------------------------------- */

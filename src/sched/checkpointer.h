@@ -6,11 +6,12 @@
  *     commit ──note: SLICE frames not copied yet──► due ──► copy into the database file, beside readers and writers
  *                                                             │ the WAL is RESTART frames long and all but copied
  *                                                             ▼
- *                                  the write slot, in the queue as everybody ──► copy the rest, begin the WAL anew
+ *                                  the write slot, as the next in its queue ──► copy the rest, begin the WAL anew
  *
  * Beginning anew needs a moment in which nobody reads from the old log. New readers do not, once everything is copied; old
- * ones are waited for, holding the slot, for a few milliseconds at first and for longer the longer the log has grown. The
- * log is bounded by what is written during the longest read.
+ * ones are waited for, holding the slot, for a few milliseconds at first and for longer the longer the log has grown; and
+ * left alone for much longer when that was in vain, so that one long read does not stop all writers. The log is bounded by
+ * what is written during the longest read.
  *
  * Threads: sched_checkpointer_new() and _free() by one; the rest any. */
 #ifndef SQ_SCHED_CHECKPOINTER_H

@@ -25,7 +25,7 @@ void slot_ticket_init(struct slot_ticket *ticket, struct sq_waker *waker)
     ticket->waker = waker;
 }
 
-bool sched_slot_take(struct sched_slot *slot, struct slot_ticket *ticket)
+static bool take(struct sched_slot *slot, struct slot_ticket *ticket, bool is_next)
 {
     pthread_mutex_lock(&slot->mutex);
     if (ticket->state == SLOT_IDLE) {
@@ -33,7 +33,10 @@ bool sched_slot_take(struct sched_slot *slot, struct slot_ticket *ticket)
             slot->holder = ticket;
             ticket->state = SLOT_HELD;
         } else {
-            sq_list_push_back(&slot->queue, &ticket->links);
+            if (is_next)
+                sq_list_push_front(&slot->queue, &ticket->links);
+            else
+                sq_list_push_back(&slot->queue, &ticket->links);
             slot->queue_length++;
             ticket->state = SLOT_QUEUED;
             if (slot->holder->is_watching) {
@@ -45,6 +48,16 @@ bool sched_slot_take(struct sched_slot *slot, struct slot_ticket *ticket)
     bool is_held = ticket->state == SLOT_HELD;
     pthread_mutex_unlock(&slot->mutex);
     return is_held;
+}
+
+bool sched_slot_take(struct sched_slot *slot, struct slot_ticket *ticket)
+{
+    return take(slot, ticket, false);
+}
+
+bool sched_slot_take_next(struct sched_slot *slot, struct slot_ticket *ticket)
+{
+    return take(slot, ticket, true);
 }
 
 void sched_slot_release(struct sched_slot *slot, struct slot_ticket *ticket)

@@ -46,6 +46,9 @@ void slot_ticket_init(struct slot_ticket *ticket, struct sq_waker *waker);
 
 /* Asks for the slot, or asks again after a wake. True: held. False: queued; `waker` will be called. */
 bool sched_slot_take(struct sched_slot *slot, struct slot_ticket *ticket);
+/* The same for the checkpointer, which is next, whoever waits: writers who outnumber it must not keep the log from ever
+ * being begun anew. One ticket at a time. */
+bool sched_slot_take_next(struct sched_slot *slot, struct slot_ticket *ticket);
 /* Gives the slot to the next in the queue, or leaves the queue. Does nothing for an idle ticket. */
 void sched_slot_release(struct sched_slot *slot, struct slot_ticket *ticket);
 /* For the holder: whether somebody waits for the slot. If not, its waker is called once when somebody comes. */

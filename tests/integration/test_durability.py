@@ -1,6 +1,7 @@
 """Answers and the disk: nothing leaves before what it rests on is synced, many share a sync, and a sync that fails is
 final. The server runs with tests/lib/slow_disk.c before its C library."""
 
+import select
 import subprocess
 import threading
 from pathlib import Path
@@ -333,6 +334,36 @@ def test_the_log_stays_bounded_under_constant_readers(start):
         assert not failures, failures
         assert largest < WAL_BYTES_MAX, f"{written} bytes written, the log grew to {largest}"
         assert c.value("PRAGMA integrity_check") == "ok"
+
+
+def test_the_log_stays_bounded_when_many_writers_wait(start):
+    """More writers than have their turn within the time that the checkpointer waits for the slot."""
+    server = start("--workers", "2")
+    wal = Path(server.data_dir) / "main.db-wal"
+    writers = [server.connect() for _ in range(200)]
+    update = query("UPDATE t SET b = randomblob(3000)")
+    by_socket = {c.sock: c for c in writers}
+    written = 0
+    largest = 0
+    try:
+        writers[0].ok("CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB)")
+        writers[0].ok(
+            "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 400)"
+            " INSERT INTO t SELECT n, randomblob(3000) FROM s"
+        )
+        for c in writers:
+            c.ok("SET synchronous_commit = off")
+            c.send(update)
+        while written < (600 << 20):
+            for sock in select.select(by_socket, [], [], 30)[0]:
+                assert not errors(by_socket[sock].until_ready())
+                by_socket[sock].send(update)
+                written += 400 * 4096
+            largest = max(largest, wal.stat().st_size)
+        assert largest < 2 * WAL_BYTES_MAX, f"{written} bytes written, the log grew to {largest}"
+    finally:
+        for c in writers:
+            c.close()
 
 
 def test_the_log_shrinks_again_when_a_long_read_is_over(start):

@@ -86,6 +86,25 @@ static void the_slot_goes_round_in_the_order_of_asking(void **state)
     release(1);
 }
 
+static void one_can_be_next_before_all_others(void **state)
+{
+    (void)state;
+    assert_true(take(0));
+    assert_false(take(1));
+    assert_false(take(2));
+    assert_false(sched_slot_take_next(&slot, &waiters[3].ticket));
+    release(0);
+    assert_true(sched_slot_take_next(&slot, &waiters[3].ticket));
+    assert_int_equal(waiters[3].wake_count, 1);
+    release(3);
+    assert_true(take(1));
+    release(1);
+    assert_true(take(2));
+    release(2);
+    assert_true(sched_slot_take_next(&slot, &waiters[3].ticket));
+    release(3);
+}
+
 static void a_release_wakes_the_next_one_and_nobody_else(void **state)
 {
     (void)state;
@@ -270,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SLOT_TEST(a_free_slot_is_held_at_once),
         SLOT_TEST(the_slot_goes_round_in_the_order_of_asking),
+        SLOT_TEST(one_can_be_next_before_all_others),
         SLOT_TEST(a_release_wakes_the_next_one_and_nobody_else),
         SLOT_TEST(asking_again_keeps_the_place_in_the_queue),
         SLOT_TEST(who_withdraws_is_passed_over_and_never_woken),
