@@ -1,6 +1,6 @@
 # sqld's front door. CMakeLists.txt says what is built from what; this file says what there is to do.
 #
-#     make              builds build/bin/sqld and build/lib/libsqlite3.so.0 (the drop-in client)
+#     make              builds build/bin/sqld, build/bin/sqld-exec, build/lib/libsqlite3.so.0 (the drop-in client)
 #     make run          installs what is missing, builds, runs on 127.0.0.1:5432 with its data in ./data
 #                       (ARGS='--log-level debug' adds options)
 #     make test         installs, builds and runs all tests; the last line is `N passed, N failed, N skipped`
@@ -61,7 +61,7 @@ $(BUILD)/build.ninja:
 	@CC=$${CC:-gcc} $(cmake) -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_ARGS) >/dev/null
 
 build: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet sqld client client_table
+	@ninja -C $(BUILD) --quiet sqld client sqld-exec client_table
 
 run: deps-build
 	@$(MAKE) --no-print-directory build
@@ -151,7 +151,7 @@ check-lint:
 # The second compiler, with its own warnings as errors.
 check-clang:
 	@CC=clang $(cmake) -B build-clang >/dev/null
-	@ninja -C build-clang --quiet sqld client client_table unit_tests
+	@ninja -C build-clang --quiet sqld client sqld-exec client_table unit_tests
 
 format:
 	@clang-format -i $(c_files)

@@ -35,6 +35,7 @@ test  nodejs:node                       the Node.js drivers
 test  npm:npm                           fetches them
 test  default-jdk-headless:javac        the JDBC driver
 test  libpostgresql-jdbc-java           … itself
+test  xz-utils:xz                       unpacks CPython's source, for its sqlite3 tests
 test  tmux:tmux                         psql at a terminal: completion, Ctrl-C
 check clang                             the second compiler; sanitizers and fuzzers
 check libclang-rt-14-dev                their run-time libraries

@@ -34,12 +34,13 @@ def environment(kind, **more):
     return env
 
 
-def compile_c(name, *flags):
-    """tests/client/NAME.c, linked with the system's libsqlite3 as any application is. Returns the program or library."""
+def compile_c(name, *flags, suffix=""):
+    """tests/client/NAME, linked with the system's libsqlite3 as any application is. Returns the program or library, whose
+    name ends in `suffix`."""
     out = BUILD / "client"
     out.mkdir(parents=True, exist_ok=True)
     is_library = "-shared" in flags
-    made = out / (name.removesuffix(".c") + "".join(f for f in flags if f == "-no-pie") + (".so" if is_library else ""))
+    made = out / (name.removesuffix(".c") + suffix + (".so" if is_library else ""))
     command = ["cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", *flags, "-o", made, HERE / name]
     subprocess.run([*map(str, command), *([] if is_library else ["-lsqlite3"])], check=True, timeout=60)
     return made

@@ -9,7 +9,7 @@ import tap
 from dropin import HERE, LIBRARY, compile_c, environment, real_library
 
 CASES = tap.cases(HERE / "local_test.c", r'^    \{"([^"]+)", case_')
-KINDS = ["pie", "no-pie"]
+FLAGS = {"pie": "-fpie", "no-pie": "-fno-pie"}
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,8 @@ def extension():
 @pytest.fixture(scope="module")
 def reports(extension, tmp_path_factory):
     made = {}
-    for kind in KINDS:
-        program = compile_c("local_test.c", *(["-no-pie", "-fno-pie"] if kind == "no-pie" else []))
+    for kind in FLAGS:
+        program = compile_c("local_test.c", f"-{kind}", FLAGS[kind], suffix=f"-{kind}")
         for library in ("system", "drop-in"):
             made[kind, library] = tap.Report(
                 [program, real_library(), extension], environment(library), cwd=tmp_path_factory.mktemp("local")
@@ -30,7 +30,7 @@ def reports(extension, tmp_path_factory):
 
 
 @pytest.mark.parametrize("library", ["system", "drop-in"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FLAGS)
 @pytest.mark.parametrize("name", CASES)
 def test_local(reports, name, kind, library):
     if library == "drop-in" or not name.startswith("DROP_IN "):
@@ -102,3 +102,10 @@ def test_a_stub_cannot_be_opened_yet(tmp_path):
     done = shell(file, "CREATE TABLE t(a)")
     assert done.returncode != 0 and "stub of a remote database" in done.stderr
     assert file.read_text() == "sqld-stub 1\npostgresql://h/x\n"
+
+
+def test_an_application_under_address_sanitizer_runs():
+    program = compile_c("exec_test.c", "-fsanitize=address", suffix="-asan")
+    for library in ("system", "drop-in"):
+        done = subprocess.run([program], env=environment(library), capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,65 @@
+"""CPython's own tests of its sqlite3 module (`test.test_sqlite3`), once with the system's libsqlite3 and once with the
+drop-in library: the same outcome, test by test. Debian's Python has no such tests in any package, so they come from the
+package's source, once (scripts/debian-source.sh)."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from dropin import HERE, LIBRARY, environment, real_library
+from server import BUILD
+
+PYTHON = "/usr/bin/python3"
+
+if shutil.which("apt-get") is None:
+    pytest.skip("CPython's tests are fetched with apt-get", allow_module_level=True)
+
+
+def interpreter_version():
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def tests():
+    """The directory with test_sqlite3."""
+    package = f"python{interpreter_version()}"
+    home = BUILD / package
+    if not home.exists():
+        BUILD.mkdir(parents=True, exist_ok=True)
+        script = HERE.parents[1] / "scripts" / "debian-source.sh"
+        done = subprocess.run(
+            [script, package, home, "*/Lib/test/test_sqlite3/*"], capture_output=True, text=True, timeout=100
+        )
+        assert done.returncode == 0, f"{script.name} {package}:\n{done.stdout}{done.stderr}"
+    return home / "Lib" / "test"
+
+
+def run(tests, library, cwd):
+    cwd.mkdir()
+    result = cwd / "result.json"
+    done = subprocess.run(
+        [PYTHON, HERE / "cpython_run.py", tests, result],
+        cwd=cwd,
+        env=environment(library),
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(result.read_text())
+
+
+def test_cpythons_own_tests_have_the_same_outcomes(tests, tmp_path):
+    system, ours = run(tests, "system", tmp_path / "system"), run(tests, "drop-in", tmp_path / "drop-in")
+    assert system["libraries"] == [str(real_library().resolve())]
+    assert str(LIBRARY) in ours["libraries"]
+    assert len([o for o in system["outcomes"].values() if o == "ok"]) > 400
+    different = {
+        name: (system["outcomes"].get(name), ours["outcomes"].get(name), ours["why"].get(name))
+        for name in system["outcomes"].keys() | ours["outcomes"].keys()
+        if system["outcomes"].get(name) != ours["outcomes"].get(name)
+    }
+    assert different == {}
