@@ -26,6 +26,7 @@
 #include "engine/durability.h"
 #include "engine/error.h"
 #include "engine/infer.h"
+#include "engine/vfs.h"
 #include "metrics/metrics.h"
 
 #define ENGINE_WAL_KEEP_BYTES "67108864" /* of the WAL's file, for reuse: syncs of a growing file cost more */
@@ -302,7 +303,7 @@ sq_status engine_connection_open(struct engine_database *database, const struct 
     connection->functions = options->functions;
     connection->function_count = options->function_count;
     int result = sqlite3_open_v2(engine_database_path(database), &connection->db,
-                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, ENGINE_VFS_NAME);
     sq_status status =
         result == SQLITE_OK ? configure(connection, options, err) : engine_fail(err, connection->db, result, NULL);
     SQ_TRY(hint_corrupt(database, status, err));

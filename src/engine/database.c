@@ -35,6 +35,7 @@
 #include "base/map.h"
 #include "engine/durability.h"
 #include "engine/error.h"
+#include "engine/vfs.h"
 #include "engine/memory.h"
 
 enum { ENGINE_PATH_MAX = 4096 };
@@ -64,6 +65,7 @@ struct engine_database {
     char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
 };
 
+static int64_t engine_map_bytes;
 static void (*engine_log_cb)(int code, const char *message);
 
 static void sqlite_log(void *context, int code, const char *message)
@@ -99,6 +101,7 @@ sq_status engine_init(void (*log_cb)(int code, const char *message), struct sq_e
 
 sq_status engine_set_mmap(int64_t bytes, struct sq_error *err)
 {
+    engine_map_bytes = bytes;
     int result = sqlite3_config(SQLITE_CONFIG_MMAP_SIZE, (sqlite3_int64)bytes, (sqlite3_int64)bytes);
     return result == SQLITE_OK ? SQ_OK : engine_fail(err, NULL, result, NULL);
 }
@@ -256,6 +259,7 @@ sq_status engine_registry_open(const char *data_dir, const char *default_name, s
                                struct engine_registry **ret_registry)
 {
     SQ_TRY(check_name(default_name, err));
+    SQ_TRY(engine_vfs_register(engine_map_bytes, err));
     SQ_CLEANUP(engine_registry_freep) struct engine_registry *registry = calloc(1, sizeof(*registry));
     if (registry == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for the data directory");

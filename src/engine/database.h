@@ -25,7 +25,7 @@ enum { ENGINE_DATABASE_NAME_MAX = 63 }; /* bytes, as PostgreSQL's NAMEDATALEN - 
  * itself: recovery, corruption, failed system calls. It is called from any thread. */
 SQ_MUST_USE sq_status engine_init(void (*log_cb)(int code, const char *message), struct sq_error *err);
 
-/* How many bytes of a database file connections map instead of reading; before engine_init(). 0, if this is not called.
+/* How many bytes of a database file are mapped instead of read (see vfs.h); before engine_init(). 0, if this is not called.
  * (sqlite.org/mmap.html: the map is only read from; a disk that fails under it ends the process.) */
 SQ_MUST_USE sq_status engine_set_mmap(int64_t bytes, struct sq_error *err);
 /* How much each connection that is opened from now on may keep of its database in its own cache; 0: SQLite's default.

@@ -50,6 +50,7 @@
 
 #include "base/clock.h"
 #include "engine/error.h"
+#include "engine/vfs.h"
 #include "metrics/metrics.h"
 
 enum {
@@ -466,7 +467,7 @@ static sq_status find_wal(struct engine_durability *durability, const char *path
 /* A connection that leaves checkpoints alone unless it is told to make one, also when it is closed. */
 static sq_status open_connection(const char *path, struct sq_error *err, sqlite3 **ret_connection)
 {
-    int result = sqlite3_open_v2(path, ret_connection, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    int result = sqlite3_open_v2(path, ret_connection, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, ENGINE_VFS_NAME);
     if (result != SQLITE_OK)
         return engine_fail(err, *ret_connection, result, NULL);
     sqlite3_extended_result_codes(*ret_connection, 1);

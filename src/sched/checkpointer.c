@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/durability.h"
+#include "engine/vfs.h"
 #include "sched/scheduler_internal.h"
 
 enum {
@@ -220,6 +221,7 @@ static void *run_checkpoints(void *context)
         if (now_us >= checkpointer->tick_us) {
             checkpointer->tick_us = now_us + CHECKPOINT_TICK_US;
             pthread_mutex_unlock(&checkpointer->mutex);
+            engine_vfs_release_idle();
             engine_registry_close_idle(checkpointer->registry, DATABASE_LINGER_US);
             pthread_mutex_lock(&checkpointer->mutex);
             continue;

@@ -1,0 +1,28 @@
+/* engine/vfs.h: a thin layer of ours over SQLite's VFS (sqlite.org/vfs.html), for database files in WAL mode that many
+ * connections of one process use. It changes nothing that another process could see, but who asks the kernel:
+ *
+ *   - read locks of the wal-index are counted in the process: taking and giving one back is an atomic instruction instead
+ *     of two fcntl() calls. The kernel's lock, one for all, stays until somebody wants it exclusively.
+ *   - a database file is mapped once for all its connections. SQLite by itself maps it for each, and drops the map
+ *     whenever another connection has committed.
+ *
+ * Threads: any. */
+#ifndef SQ_ENGINE_VFS_H
+#define SQ_ENGINE_VFS_H
+
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* The name to open connections with. */
+#define ENGINE_VFS_NAME "sqld"
+
+/* Makes the VFS known to SQLite, over whatever its default is when a file is opened. The first `map_bytes` of a database
+ * file are mapped; 0: none. Once. */
+SQ_MUST_USE sq_status engine_vfs_register(int64_t map_bytes, struct sq_error *err);
+
+/* Gives the kernel's read locks back that nobody in this process uses, so that other processes can begin a log anew. For a
+ * look every now and then. */
+void engine_vfs_release_idle(void);
+
+#endif
