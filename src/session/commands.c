@@ -16,59 +16,6 @@ enum {
     DROP_DATABASE_RETRY_US = 10 * SQ_US_PER_MS,
 };
 
-/* --- Notifications of the open transaction ------------------------------------------------------------------------- */
-
-struct pending_notify {
-    struct sq_list links;
-    const char *payload; /* within text */
-    char text[];         /* channel */
-};
-
-sq_status commands_notify(struct session *session, const char *channel, const char *payload, struct sq_error *err)
-{
-    /* The same notification twice in a transaction is delivered once (manual, page "NOTIFY"). */
-    SQ_LIST_FOREACH (links, &session->pending_notifies) {
-        struct pending_notify *pending = SQ_CONTAINER_OF(links, struct pending_notify, links);
-        if (strcmp(pending->text, channel) == 0 && strcmp(pending->payload, payload) == 0)
-            return SQ_OK;
-    }
-    if (session->pending_notify_count >= SESSION_PENDING_NOTIFIES_MAX)
-        return sq_fail(err, SQ_LIMIT, "too many notifications in one transaction (%d)", SESSION_PENDING_NOTIFIES_MAX);
-    size_t channel_bytes = strlen(channel) + 1;
-    size_t payload_bytes = strlen(payload) + 1;
-    struct pending_notify *pending = malloc(sizeof(*pending) + channel_bytes + payload_bytes);
-    if (pending == NULL)
-        return sq_fail(err, SQ_NOMEM, "out of memory for a notification");
-    sq_list_init(&pending->links);
-    memcpy(pending->text, channel, channel_bytes);
-    memcpy(pending->text + channel_bytes, payload, payload_bytes);
-    pending->payload = pending->text + channel_bytes;
-    sq_list_push_back(&session->pending_notifies, &pending->links);
-    session->pending_notify_count++;
-    return SQ_OK;
-}
-
-void commands_drop_notifies(struct session *session)
-{
-    struct sq_list *links;
-    while ((links = sq_list_pop_front(&session->pending_notifies)) != NULL)
-        free(SQ_CONTAINER_OF(links, struct pending_notify, links));
-    session->pending_notify_count = 0;
-}
-
-sq_status commands_publish_notifies(struct session *session, struct sq_error *err)
-{
-    sq_status status = SQ_OK;
-    SQ_LIST_FOREACH (links, &session->pending_notifies) {
-        struct pending_notify *pending = SQ_CONTAINER_OF(links, struct pending_notify, links);
-        if (status == SQ_OK)
-            status = notify_publish(session->host->notify_hub, session->context.database, session->entry.pid,
-                                    pending->text, pending->payload, err);
-    }
-    commands_drop_notifies(session);
-    return status;
-}
-
 /* --- Settings ------------------------------------------------------------------------------------------------------ */
 
 static bool is_in_block(const struct session *session)
@@ -244,9 +191,11 @@ sq_status commands_after(struct session *session, const struct prepared *prepare
         return settings_savepoint(&session->settings, command->name, err);
     case COMMAND_RELEASE:
         settings_release(&session->settings, command->name);
+        pending_released(session);
         return SQ_OK;
     case COMMAND_ROLLBACK_TO:
         settings_rollback_to(&session->settings, command->name);
+        pending_rolled_back_to(session);
         return SQ_OK;
     default:
         return SQ_OK;
@@ -392,12 +341,11 @@ static sq_status execute_plain(struct session *session, const struct command *co
     case COMMAND_CLOSE:
         return execute_close(session, command->name, err);
     case COMMAND_LISTEN:
-        return notify_listen(session->host->notify_hub, &session->listener, command->name, err);
+        return pending_listen(session, command->name, err);
     case COMMAND_UNLISTEN:
-        notify_unlisten(session->host->notify_hub, &session->listener, command->name);
-        return SQ_OK;
+        return pending_unlisten(session, command->name, err);
     case COMMAND_NOTIFY:
-        return commands_notify(session, command->notify.channel, command->notify.payload, err);
+        return pending_notify(session, command->notify.channel, command->notify.payload, err);
     case COMMAND_CREATE_DATABASE:
         return execute_create_database(session, &command->create_database, err);
     case COMMAND_RENAME_DATABASE:

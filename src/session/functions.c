@@ -255,7 +255,7 @@ FUNCTION(fn_notify)
         SQ_TRY(text_argument(session, &args[1], "pg_notify", err, &payload));
     if (strlen(payload) > COMMAND_PAYLOAD_BYTES_MAX)
         return sq_fail_sql(err, SQ_INVALID, "22023", "payload string too long");
-    SQ_TRY(commands_notify(session, channel, payload, err));
+    SQ_TRY(pending_notify(session, channel, payload, err));
     give_text(ret_value, "");
     return SQ_OK;
 }

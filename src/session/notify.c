@@ -65,6 +65,11 @@ sq_status notify_listen(struct notify_hub *hub, struct notify_listener *listener
     return status;
 }
 
+size_t notify_channel_count(const struct notify_listener *listener)
+{
+    return listener->channels.count; /* which only the session's own thread changes */
+}
+
 void notify_unlisten(struct notify_hub *hub, struct notify_listener *listener, const char *channel)
 {
     if (!listener->is_listening)

@@ -48,6 +48,8 @@ void notify_listener_init(struct notify_listener *listener, struct sq_waker *wak
 void notify_listener_set_database(struct notify_listener *listener, const void *database);
 SQ_MUST_USE sq_status notify_listen(struct notify_hub *hub, struct notify_listener *listener, const char *channel,
                                     struct sq_error *err);
+/* How many it listens to. Only the session's own thread. */
+size_t notify_channel_count(const struct notify_listener *listener);
 /* `channel` NULL: all. */
 void notify_unlisten(struct notify_hub *hub, struct notify_listener *listener, const char *channel);
 /* Stops listening and frees what is queued. */

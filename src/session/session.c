@@ -44,7 +44,7 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, const c
     sq_map_init(&session->statements);
     sq_map_init(&session->portals);
     sq_arena_init(&session->message_arena);
-    sq_list_init(&session->pending_notifies);
+    sq_list_init(&session->pending);
     sq_buf_init(&session->scratch, session->row_bytes_max);
     session->entry.session = session;
     snprintf(session->entry.peer, sizeof(session->entry.peer), "%s", peer);
@@ -85,7 +85,7 @@ static void session_drop_work(struct session *session)
         session->simple_portal = NULL;
     }
     session_close_statements(session);
-    commands_drop_notifies(session);
+    pending_drop(session);
 }
 
 /* NULL while nothing has been asked of a database. */

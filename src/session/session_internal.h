@@ -7,6 +7,7 @@
  *   execute.c       running a portal and answering for it
  *   transaction.c   what transaction the client is in
  *   commands.c      session commands that are no SQL
+ *   pending.c       LISTEN, UNLISTEN, NOTIFY until the transaction commits
  *   copy.c          COPY
  *   cursors.c       DECLARE, FETCH, MOVE, CLOSE, PREPARE, EXECUTE, DEALLOCATE
  *   translate.c     session commands that are said in SQL
@@ -142,15 +143,15 @@ struct session {
     struct copy_in *copy_in;
     struct copy_out *copy_out;
 
-    struct sq_list pending_notifies; /* struct pending_notify: NOTIFYs of the open transaction */
-    size_t pending_notify_count;
+    struct sq_list pending; /* struct pending_action: LISTEN, UNLISTEN and NOTIFY of the open transaction */
+    size_t pending_count;
 
     char *user;
     char *database_name;
     struct sq_buf scratch; /* results of SQL functions, values of COPY */
 };
 
-enum { SESSION_PENDING_NOTIFIES_MAX = 10000, SESSION_NAME_MAX = 63 };
+enum { SESSION_PENDING_MAX = 10000, SESSION_NAME_MAX = 63 };
 
 /* --- session.c --- */
 /* Answers with an error and does what the protocol says follows: skipping to Sync, end of the Query, or the end of the
@@ -240,11 +241,19 @@ SQ_MUST_USE sq_status commands_before(struct session *session, struct portal *po
 SQ_MUST_USE sq_status commands_after(struct session *session, const struct prepared *prepared, struct sq_error *err);
 /* Tries a waiting command again. */
 enum session_want commands_retry(struct session *session);
-/* NOTIFY: delivered when the transaction commits. */
-SQ_MUST_USE sq_status commands_notify(struct session *session, const char *channel, const char *payload,
-                                      struct sq_error *err);
-void commands_drop_notifies(struct session *session);
-SQ_MUST_USE sq_status commands_publish_notifies(struct session *session, struct sq_error *err);
+
+/* --- pending.c --- */
+/* What is done when the transaction commits. UNLISTEN of NULL: of all. */
+SQ_MUST_USE sq_status pending_listen(struct session *session, const char *channel, struct sq_error *err);
+SQ_MUST_USE sq_status pending_unlisten(struct session *session, const char *channel, struct sq_error *err);
+SQ_MUST_USE sq_status pending_notify(struct session *session, const char *channel, const char *payload,
+                                     struct sq_error *err);
+/* Does it. Nothing is pending afterwards, also after a failure. */
+SQ_MUST_USE sq_status pending_apply(struct session *session, struct sq_error *err);
+void pending_drop(struct session *session);
+/* After the settings have gone back to a savepoint, or given one up. */
+void pending_rolled_back_to(struct session *session);
+void pending_released(struct session *session);
 
 /* --- cursors.c --- */
 SQ_MUST_USE sq_status cursors_declare(struct session *session, struct portal *portal, struct sq_error *err);

@@ -80,9 +80,9 @@ static sq_status transaction_ended(struct session *session, bool is_committed, s
         settings_rollback(&session->settings);
     sq_status status = session_close_portals(session, false, err);
     if (!is_committed)
-        commands_drop_notifies(session);
+        pending_drop(session);
     else if (status == SQ_OK)
-        status = commands_publish_notifies(session, err);
+        status = pending_apply(session, err);
     return status;
 }
 
@@ -118,8 +118,8 @@ void transaction_after_statement(struct session *session, const struct prepared 
             if (!session->settings.is_in_transaction)
                 settings_begin(&session->settings);
             session->txn = SESSION_TXN_EXPLICIT;
-        } else if (session->pending_notify_count > 0) {
-            status = commands_publish_notifies(session, &err);
+        } else if (session->pending_count > 0) {
+            status = pending_apply(session, &err);
         }
         break;
     case SESSION_TXN_EXPLICIT:
@@ -151,7 +151,7 @@ void transaction_after_error(struct session *session)
         (void)ended;
         session->txn = SESSION_TXN_FAILED;
     } else if (session->txn == SESSION_TXN_NONE) {
-        commands_drop_notifies(session);
+        pending_drop(session);
     }
     /* ROLLBACK cannot fail for want of disk; if it fails at all, the connection's state is unknown: start it anew. */
     if (status != SQ_OK) {

@@ -194,8 +194,12 @@ static const char *const settings[] = {"SET application_name = 'x'",
                                        "SHOW connections",
                                        "RESET ALL",
                                        NULL};
-static const char *const notifications[] = {"LISTEN a", "BEGIN; NOTIFY a, 'x'; NOTIFY a; COMMIT",
-                                            "SELECT pg_notify('a', 'y')", "UNLISTEN *", NULL};
+static const char *const notifications[] = {"LISTEN a",
+                                            "BEGIN; NOTIFY a, 'x'; NOTIFY a; COMMIT",
+                                            "BEGIN; LISTEN b; SAVEPOINT s; NOTIFY a, 'z'; ROLLBACK TO s; COMMIT",
+                                            "SELECT pg_notify('a', 'y')",
+                                            "UNLISTEN *",
+                                            NULL};
 static const char *const copies_out[] = {"COPY t TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE (name))",
                                          "COPY (SELECT 1, 'x') TO STDOUT", NULL};
 static const char *const failures[] = {"SELEC 1", "SELECT * FROM nowhere", "INSERT INTO t(id) VALUES (1)",

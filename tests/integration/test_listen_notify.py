@@ -165,3 +165,53 @@ def test_discard_all_stops_listening(pair):
     listener.ok("DISCARD ALL")
     sender.ok("NOTIFY t")
     assert nothing_pending(listener)
+
+
+def test_listen_takes_effect_at_commit(pair):
+    listener, sender = pair
+    listener.ok("BEGIN; LISTEN t")
+    sender.ok("NOTIFY t, 'too early'")
+    assert "A" not in kinds(listener.query("COMMIT"))
+    sender.ok("NOTIFY t, 'heard'")
+    assert [n[2] for n in notifications(listener, 1)] == ["heard"]
+
+
+def test_unlisten_takes_effect_at_commit(pair):
+    listener, sender = pair
+    listener.ok("LISTEN a; LISTEN b")
+    listener.ok("BEGIN; UNLISTEN a")
+    sender.ok("NOTIFY a, 'still heard'")
+    assert [m.notification()[2] for m in listener.query("ROLLBACK") if m.kind == "A"] == ["still heard"]
+    listener.ok("BEGIN; UNLISTEN *; LISTEN b; COMMIT")
+    sender.ok("NOTIFY a; NOTIFY b, 'heard'")
+    assert [n[1:] for n in notifications(listener, 1)] == [("b", "heard")]
+
+
+def test_listen_and_unlisten_are_rolled_back(pair):
+    listener, sender = pair
+    listener.ok("LISTEN keep")
+    listener.ok("BEGIN; LISTEN t; UNLISTEN keep; ROLLBACK")
+    sender.ok("NOTIFY t; NOTIFY keep")
+    assert [n[1] for n in notifications(listener, 1)] == ["keep"]
+    assert nothing_pending(listener)
+
+
+def test_a_transaction_hears_its_own_notification_if_it_listens_in_any_order(client):
+    for sql in ("BEGIN; LISTEN own; NOTIFY own, 'x'; COMMIT", "BEGIN; NOTIFY own, 'x'; LISTEN own; COMMIT"):
+        got = client.query(sql)
+        assert [m.notification()[2] for m in got if m.kind == "A"] == ["x"]
+        client.ok("UNLISTEN *")
+
+
+def test_savepoints_take_back_what_came_after_them(pair):
+    listener, sender = pair
+    listener.ok("BEGIN; LISTEN a; SAVEPOINT one; LISTEN b; SAVEPOINT two; LISTEN c; RELEASE two; ROLLBACK TO one")
+    listener.ok("LISTEN d; SAVEPOINT three; LISTEN e; RELEASE three; COMMIT")
+    sender.ok("NOTIFY a; NOTIFY b; NOTIFY c; NOTIFY d; NOTIFY e")
+    assert [n[1] for n in notifications(listener, 3)] == ["a", "d", "e"]
+    sender.ok("BEGIN; NOTIFY a, '1'; SAVEPOINT s; NOTIFY a, '2'; ROLLBACK TO s; NOTIFY a, '3'; COMMIT")
+    assert [n[2] for n in notifications(listener, 2)] == ["1", "3"]
+    # what was released is not taken back by a later savepoint
+    sender.ok("BEGIN; SAVEPOINT s; NOTIFY a, '4'; RELEASE s; SAVEPOINT t; NOTIFY a, '5'; ROLLBACK TO t; COMMIT")
+    assert [n[2] for n in notifications(listener, 1)] == ["4"]
+    assert nothing_pending(listener)
