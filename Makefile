@@ -115,7 +115,7 @@ check-fuzz: fuzzers
 
 bench: deps-build deps-bench
 	@$(MAKE) --no-print-directory build
-	@$(MAKE) --no-print-directory --silent $(BUILD)/bench/load $(BUILD)/bench/embedded
+	@$(MAKE) --no-print-directory --silent $(BUILD)/bench/load $(BUILD)/bench/floor $(BUILD)/bench/embedded
 	@bench/bench.py --build $(BUILD)
 
 bench_flags = -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
@@ -124,7 +124,8 @@ $(BUILD)/bench/load: bench_packages = libpq
 $(BUILD)/bench/embedded: bench_packages = sqlite3
 $(BUILD)/bench/%: bench/%.c
 	@mkdir -p $(@D)
-	@$(CC) $(bench_flags) $$(pkg-config --cflags $(bench_packages)) -o $@ $< $$(pkg-config --libs $(bench_packages))
+	@$(CC) $(bench_flags) $(if $(bench_packages),$$(pkg-config --cflags $(bench_packages))) -o $@ $< -pthread \
+		$(if $(bench_packages),$$(pkg-config --libs $(bench_packages)))
 
 # --- checks ---
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import report
 from measure import Load, Pgbench, Sample, run_embedded, run_load
-from servers import BenchError, Guard, Postgres, Sqld, keep_log, raise_file_limit
+from servers import BenchError, Floor, Guard, Postgres, Sqld, keep_log, raise_file_limit
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = 1_000_000
@@ -32,6 +32,7 @@ RESULT_ROWS = 100_000
 COPY_ROWS = 500_000
 MULTI_ROWS, MULTI_BATCH = 200_000, 1000
 PIPELINE_STATEMENTS = 10
+FLOOR_CLIENTS = (8, 64)
 IDLE = {"postgres": 1000, "sqld": 10_000}
 IDLE_SETTLE_S = 3
 CONNECT_THREADS = 8
@@ -98,6 +99,7 @@ class Bench:
         self.sqld = Sqld(scratch, guard, options.build / "bin" / "sqld", SQLD_CONNECTIONS_MAX)
         self.postgres = Postgres(scratch, guard, POSTGRES_CONNECTIONS_MAX)
         self.servers = [self.postgres, self.sqld]
+        self.floor = Floor(scratch, guard, options.build / "bench" / "floor")
         self.points = []
         self.extra = {}
         self.failures = []
@@ -144,6 +146,10 @@ class Bench:
 
     def print_last(self, workload, clients):
         found = report.Points(self.points)
+        floor = found.get(workload, clients, "floor")
+        if floor:
+            print(f"{workload:17} {clients:5}  {report.console(floor, {}).replace('sqld', 'a server that does nothing')}", flush=True)
+            return
         sqld, other = found.get(workload, clients, "sqld"), found.get(workload, clients, "postgres")
         print(f"{workload:17} {clients:5}  {report.console(sqld, other)}", flush=True)
 
@@ -155,6 +161,15 @@ class Bench:
                 if self.wanted(name) and (not self.options.clients or clients in self.options.clients):
                     self.by_turns(name, clients, lambda server, load=load, clients=clients: load.run(
                         server, clients, self.options.seconds, self.memory))
+
+    def network(self):
+        """The prepared point select against a server that does nothing."""
+        load, _ = STATEMENTS["select_prepared"]
+        self.floor.start()
+        for clients in FLOOR_CLIENTS:
+            self.by_turns("floor", clients, lambda server, clients=clients: load.run(
+                server, clients, self.options.seconds, self.memory), servers=[self.floor])
+        self.floor.stop()
 
     def bulk(self):
         for name, options in (("copy", dict(rows=COPY_ROWS)), ("multi", dict(rows=MULTI_ROWS, batch=MULTI_BATCH))):
@@ -255,7 +270,7 @@ class Bench:
             server.sql(SCHEMA[server.key])
         if any(map(self.wanted, STATEMENTS)):
             self.statements()
-        for name, section in (("bulk", self.bulk), ("result", self.result), ("connect", self.connect), ("idle", self.idle),
+        for name, section in (("floor", self.network), ("bulk", self.bulk), ("result", self.result), ("connect", self.connect), ("idle", self.idle),
                               ("embedded", self.sqlite), ("analytic", self.analytic), ("fairness", self.fairness)):
             if self.wanted(name):
                 section()
@@ -341,7 +356,7 @@ def main():
     finally:
         for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # once is enough: what follows ends the servers
-        for server in bench.servers if bench else []:
+        for server in [*bench.servers, bench.floor] if bench else []:
             server.stop()
             keep_log(server, options.build / "bench")
         guard.close()

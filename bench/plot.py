@@ -15,6 +15,7 @@ STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #333 }
   .title { font-weight: 600; font-size: 14px }
   .note { fill: #777 }
+  .inside { fill: #fff }
   .grid { stroke: #ddd }
   .one { stroke: #888 }
   .good { fill: #2a7fb8 }
@@ -57,10 +58,14 @@ def ratio_column(left, width, top, title, note, values, is_good):
         y = top + 40 + index * STEP
         begin, end = sorted((x_of(1), x_of(value)))
         parts.append(rectangle(begin, y + (STEP - BAR) / 2, end - begin, BAR, "good" if is_good(value) else "bad"))
-        if value >= 1:  # the number stands beyond the bar's end, or within the column if there is no room
-            parts.append(text(min(end + 4, left + width - 30), y + BAR + 2, f"{value:.2f}"))
+        # The number stands beyond the bar's end, or on it where there is no room.
+        is_long = not RATIO_MIN * 2 < value < RATIO_MAX / 2
+        style = "inside" if is_long else ""
+        if value >= 1:
+            parts.append(text(end - 4 if is_long else end + 4, y + BAR + 2, f"{value:.2f}", "end" if is_long else "start", style))
         else:
-            parts.append(text(max(begin - 4, left + 30), y + BAR + 2, f"{value:.2f}", "end"))
+            parts.append(text(begin + 4 if is_long else begin - 4, y + BAR + 2, f"{value:.2f}", "start" if is_long else "end",
+                              style))
     return parts
 
 

@@ -265,6 +265,20 @@ def section_embedded(points):
             *table(("workload", "CPU", "throughput", "CPU µs each", "per second"), rows, "lrrrr")]
 
 
+def section_floor(points):
+    rows = []
+    for workload, clients in points.keys(["floor"]):
+        floor = points.figure("cpu_us", workload, clients, "floor")
+        servers = [points.figure("cpu_us", "select_prepared", clients, key) for key in ("sqld", "postgres")]
+        rows.append((clients, number(floor), *(f"{number(cpu)} ({times(ratio(cpu, floor))})" for cpu in servers)))
+    if not rows:
+        return []
+    return ["## The network, the other limit", "",
+            "The prepared point select, asked of a server that answers with the same bytes without looking (`bench/floor.c`): "
+            "what it costs to receive and to send. CPU in µs for each, and as a multiple of that.", "",
+            *table(("clients", "network alone", "sqld", "PostgreSQL"), rows, "rrrr")]
+
+
 def section_idle(results):
     rows = []
     for key, name in (("sqld", "sqld"), ("postgres", "PostgreSQL")):
@@ -334,7 +348,7 @@ def markdown(results):
              "sqld beside PostgreSQL and beside SQLite without a server, measured in one run on one machine.", "",
              "![sqld / PostgreSQL](benchmarks.svg)", "",
              *section_goals(results), *section_how(results), *section_statements(points), *section_bulk(points),
-             *section_embedded(points), *section_idle(results), *section_analytic(results, points),
+             *section_embedded(points), *section_floor(points), *section_idle(results), *section_analytic(results, points),
              *section_fairness(points), *section_failures(results)]
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -380,6 +380,22 @@ class Postgres(Server):
         raise BenchError("there is no user `postgres` or `nobody` to run PostgreSQL as")
 
 
+class Floor(Server):
+    """floor.c: answers without looking."""
+
+    name = "floor"
+    key = "floor"
+
+    def __init__(self, scratch, guard, program):
+        super().__init__(scratch, "main", guard)
+        self.program = program
+
+    def start(self):
+        self.home.mkdir(parents=True)
+        self.log = self.home / "log"
+        self.launch([self.program, self.port])
+
+
 def keep_log(server, directory):
     """Saves a server's log from the scratch directory."""
     if server.log and server.log.exists():
