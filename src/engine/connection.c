@@ -340,6 +340,11 @@ enum engine_txn engine_connection_txn(const struct engine_connection *connection
     }
 }
 
+bool engine_connection_has_snapshot(const struct engine_connection *connection)
+{
+    return sqlite3_txn_state(connection->db, "main") != SQLITE_TXN_NONE;
+}
+
 bool engine_connection_is_in_transaction(const struct engine_connection *connection)
 {
     return !sqlite3_get_autocommit(connection->db);

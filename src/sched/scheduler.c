@@ -96,7 +96,7 @@ static void note_snapshot(struct sched_service *service)
     if (service->has_snapshot)
         return;
     raise_rests_on(service);
-    service->has_snapshot = !service->base.context->is_lazy;
+    service->has_snapshot = !service->base.context->is_lazy && engine_connection_has_snapshot(service->connection);
 }
 
 /* After a commit, or what may have been one. */
@@ -112,7 +112,7 @@ static void note_commit(struct sched_service *service)
 static void settle_slot(struct sched_service *service)
 {
     enum engine_txn txn = service->connection != NULL ? engine_connection_txn(service->connection) : ENGINE_TXN_NONE;
-    if (txn == ENGINE_TXN_NONE)
+    if (service->has_snapshot && (service->connection == NULL || !engine_connection_has_snapshot(service->connection)))
         service->has_snapshot = false;
     if (!service->has_ticket || txn == ENGINE_TXN_WRITE)
         return;
@@ -300,7 +300,7 @@ static enum query_progress retry_later(struct sched_service *service, struct que
         return fail_query(service, query);
     sq_status status = engine_statement_reset(statement_of(query->statement)->engine, NULL);
     (void)status; /* the step's error again */
-    if (engine_connection_txn(service->connection) == ENGINE_TXN_NONE)
+    if (!engine_connection_has_snapshot(service->connection))
         service->has_snapshot = false; /* the next try takes a later one */
     query->stage = QUERY_RETRYING;
     int64_t now_us = sq_clock_now_us();

@@ -291,6 +291,24 @@ def test_a_snapshot_read_lazily_is_waited_for_afterwards(slow, disk):
         assert writer.until_ready()
 
 
+def test_a_transaction_that_began_elsewhere_reads_what_is_committed_later(slow, disk):
+    """Its first statements read a temporary table, or an attached database: the snapshot of its own comes later."""
+    for n, first in enumerate(("SELECT * FROM x", "SELECT * FROM o.t")):
+        with slow.connect() as writer, slow.connect() as reader:
+            reader.ok("CREATE TEMP TABLE x(a); INSERT INTO x VALUES (1)")
+            reader.ok("ATTACH 'other' AS o")
+            reader.ok("BEGIN")
+            reader.ok(first)
+            disk.hold()
+            writer.send(query("INSERT INTO t VALUES (2)"))
+            assert is_silent(writer)
+            reader.send(query("SELECT count(*) FROM t"))
+            assert is_silent(reader), first
+            disk.heal()
+            assert rows(reader.until_ready()) == [(str(n + 2),)]
+            assert writer.until_ready()
+
+
 # --- Checkpoints -----------------------------------------------------------------------------------------------------
 
 
