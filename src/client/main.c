@@ -70,10 +70,9 @@ static const char introduction[] =
     "are "
     "refused, too, though `sqlite3_file_control()` works.\n"
     "\n"
-    "*Object* is what the first parameter is. `ATTACH` of a URL in a local connection fails as for any file that "
-    "cannot be "
-    "opened; names that `SQLD_URL` maps are not yet recognized in `ATTACH` and `VACUUM INTO`: there they are local "
-    "files.\n";
+    "*Object* is what the first parameter is. In a local connection, `ATTACH` and `VACUUM INTO` of a name that means a "
+    "remote "
+    "database fail with `SQLITE_CANTOPEN`.\n";
 
 static int compare(const void *a, const void *b)
 {

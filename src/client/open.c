@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "client/api.h"
+#include "client/attach.h"
 #include "client/handle.h"
 #include "client/naming.h"
 #include "client/unopened.h"
@@ -62,6 +63,8 @@ static bool is_local(const char *filename, int flags, const char *vfs, sqlite3 *
     struct client_name name;
     struct sq_error err;
     client_naming_read(&naming);
+    if (naming.url != NULL)
+        client_attach_guard();
     sq_error_clear(&err);
     sq_status status = client_naming_decide(&naming, filename, flags, vfs, &err, &name);
     if (status == SQ_NOMEM) {
@@ -87,31 +90,42 @@ static bool is_local(const char *filename, int flags, const char *vfs, sqlite3 *
 int sqlite3_open_v2(const char *filename, sqlite3 **ret_db, int flags, const char *vfs)
 {
     int code;
-    if (ret_db == NULL || is_local(filename, flags, vfs, ret_db, &code))
-        return client_real.sqlite3_open_v2(filename, ret_db, flags, vfs);
+    if (ret_db != NULL && !is_local(filename, flags, vfs, ret_db, &code))
+        return code;
+    bool begun = client_attach_open_begin();
+    code = client_real.sqlite3_open_v2(filename, ret_db, flags, vfs);
+    client_attach_open_end(begun);
     return code;
 }
 
 int sqlite3_open(const char *filename, sqlite3 **ret_db)
 {
     int code;
-    if (ret_db == NULL || is_local(filename, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL, ret_db, &code))
-        return client_real.sqlite3_open(filename, ret_db);
+    if (ret_db != NULL && !is_local(filename, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL, ret_db, &code))
+        return code;
+    bool begun = client_attach_open_begin();
+    code = client_real.sqlite3_open(filename, ret_db);
+    client_attach_open_end(begun);
     return code;
 }
 
 int sqlite3_open16(const void *filename, sqlite3 **ret_db)
 {
+    int code;
     char *name = filename != NULL ? client_utf16_to_utf8(filename) : NULL;
     if (filename != NULL && name == NULL) {
         if (ret_db != NULL)
             *ret_db = NULL;
         return SQLITE_NOMEM;
     }
-    int code;
     bool local = ret_db == NULL || is_local(name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL, ret_db, &code);
     free(name);
-    return local ? client_real.sqlite3_open16(filename, ret_db) : code;
+    if (!local)
+        return code;
+    bool begun = client_attach_open_begin();
+    code = client_real.sqlite3_open16(filename, ret_db);
+    client_attach_open_end(begun);
+    return code;
 }
 
 /* Two connections. A failed sqlite3_backup_init() leaves its error in the destination. */

@@ -51,7 +51,11 @@ def test_sqlite_does_not_call_itself_through_us():
 
 def shell(*arguments, **env):
     return subprocess.run(
-        ["sqlite3", *map(str, arguments)], env=environment("drop-in", **env), capture_output=True, text=True, timeout=60
+        ["sqlite3", *map(str, arguments)],
+        env=environment("drop-in", **{k: str(v) for k, v in env.items()}),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -94,6 +98,29 @@ def test_a_file_with_contents_stays_local_with_a_warning(tmp_path):
     done = shell(file, "SELECT a FROM t", SQLD_URL="postgresql://h")
     assert done.stdout == "7\n" and "stays local" in done.stderr
     assert "cannot connect to servers yet" in shell(file, "SELECT 1", SQLD_URL="postgresql://h", SQLD_IMPORT="1").stderr
+
+
+def test_mapped_names_are_not_attached_as_local_files(tmp_path):
+    full, url = tmp_path / "full.db", "postgresql://h"
+    shell(full, "CREATE TABLE t(a); INSERT INTO t VALUES(7)")
+    # Without a server, the control: files appear.
+    done = shell(":memory:", f"ATTACH '{tmp_path}/a.db' AS x; CREATE TABLE x.t(a); VACUUM INTO '{tmp_path}/b.db'")
+    assert done.stderr == "" and (tmp_path / "a.db").exists() and (tmp_path / "b.db").exists()
+    for sql in ("ATTACH '{}' AS x; CREATE TABLE x.t(a)", "VACUUM INTO '{}'", "ATTACH 'file:{}?mode=rwc' AS x"):
+        done = shell(full, sql.format(tmp_path / "new.db"), SQLD_URL=url)
+        assert done.returncode != 0 and "unable to open database" in done.stderr
+        assert not (tmp_path / "new.db").exists()
+    # What is local stays so: files with contents, memory, a VFS by name, SQLD_LOCAL; temporary files of all kinds.
+    for sql in (
+        f"ATTACH '{full}' AS x; SELECT a FROM x.t",
+        "ATTACH ':memory:' AS x; CREATE TABLE x.t(a); SELECT 7",
+        f"ATTACH 'file:{tmp_path}/vfs.db?vfs=unix' AS x; CREATE TABLE x.t(a); SELECT 7",
+        "PRAGMA temp_store=file; CREATE TEMP TABLE x(a); INSERT INTO x VALUES(7); SELECT a FROM x; VACUUM",
+    ):
+        done = shell(full, sql, SQLD_URL=url)
+        assert done.returncode == 0 and done.stdout == "7\n", done.stderr
+    done = shell(":memory:", f"ATTACH '{tmp_path}/new.db' AS x; CREATE TABLE x.t(a)", SQLD_URL=url, SQLD_LOCAL=tmp_path)
+    assert done.stderr == "" and (tmp_path / "new.db").exists()
 
 
 def test_a_stub_cannot_be_opened_yet(tmp_path):
