@@ -13,7 +13,7 @@
 
 /* clang-format off */
 #define CLIENT_PASS(name, object, class_, result, ...)                                                                 \
-    _Static_assert(!__builtin_types_compatible_p(CLIENT_FIRST(__VA_ARGS__, ), sqlite3 *), #name ": CLIENT_CONNECTION"); \
+    _Static_assert(!__builtin_types_compatible_p(CLIENT_FIRST(__VA_ARGS__, ), sqlite3 *), #name ": CONNECTION"); \
     result name(CLIENT_PARAMETERS(__VA_ARGS__))                                                                        \
     {                                                                                                                  \
         return client_real.name(CLIENT_ARGUMENTS(__VA_ARGS__));                                                        \
