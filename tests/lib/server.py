@@ -191,6 +191,16 @@ class Sqld:
     def fd_count(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def socket_count(self):
+        """Connections and listeners: files of databases stay open for a while when their sessions have gone."""
+        count = 0
+        for fd in os.scandir(f"/proc/{self.process.pid}/fd"):
+            try:
+                count += os.readlink(fd.path).startswith("socket:")
+            except FileNotFoundError:  # closed meanwhile
+                pass
+        return count
+
     # ---- using it
     def connect(self, **kw):
         return Wire(self.port, **kw)
