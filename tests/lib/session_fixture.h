@@ -48,14 +48,16 @@ static inline struct config *fixture_config(struct session_host *host)
     return config_ref(SQ_CONTAINER_OF(host, struct session_fixture, host)->config);
 }
 
-/* `options` are flags as on the command line, NULL-terminated, constant. */
-static inline sq_status fixture_try_open(struct session_fixture *fixture, const char *const *options,
-                                         struct sq_error *err)
+/* Starts in the directory `dir`, which stays when fixture_stop() has been called (in any case, also after a failure).
+ * `options` are flags as on the command line, NULL-terminated, constant. */
+static inline sq_status fixture_try_start(struct session_fixture *fixture, const char *dir, const char *const *options,
+                                          struct sq_error *err)
 {
     static char program[] = "sqld";
     int count = 0;
     memset(fixture, 0, sizeof(*fixture));
-    scratch_make_directory(fixture->dir);
+    int length = snprintf(fixture->dir, sizeof(fixture->dir), "%s", dir);
+    sq_assert(length > 0 && (size_t)length < sizeof(fixture->dir));
     snprintf(fixture->data_dir_option, sizeof(fixture->data_dir_option), "--data-dir=%s", fixture->dir);
     fixture->argv[count++] = program;
     fixture->argv[count++] = fixture->data_dir_option;
@@ -80,14 +82,16 @@ static inline sq_status fixture_try_open(struct session_fixture *fixture, const 
 
 static inline void fixture_open(struct session_fixture *fixture, const char *const *options)
 {
+    char dir[PATH_MAX];
     struct sq_error err;
-    sq_status status = fixture_try_open(fixture, options, &err);
+    scratch_make_directory(dir);
+    sq_status status = fixture_try_start(fixture, dir, options, &err);
     if (status != SQ_OK)
         fprintf(stderr, "fixture: %s\n", err.text);
     sq_assert(status == SQ_OK);
 }
 
-static inline void fixture_close(struct session_fixture *fixture)
+static inline void fixture_stop(struct session_fixture *fixture)
 {
     notify_hub_free(fixture->host.notify_hub);
     session_registry_free(fixture->host.sessions);
@@ -97,6 +101,12 @@ static inline void fixture_close(struct session_fixture *fixture)
     config_free(fixture->config);
     for (int i = 2; i < FIXTURE_OPTIONS_MAX; i++)
         free(fixture->argv[i]);
+}
+
+/* Stops, and removes the directory. */
+static inline void fixture_close(struct session_fixture *fixture)
+{
+    fixture_stop(fixture);
     scratch_remove_directory(fixture->dir);
 }
 
