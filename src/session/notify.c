@@ -141,7 +141,8 @@ sq_status notify_publish(struct notify_hub *hub, const void *database, uint32_t 
 struct notify_message *notify_take(struct notify_hub *hub, struct notify_listener *listener, bool *ret_has_overflowed)
 {
     *ret_has_overflowed = false;
-    if (!listener->is_listening)
+    /* What was sent before an UNLISTEN is delivered. Who does not listen has the queue for itself. */
+    if (!listener->is_listening && sq_list_is_empty(&listener->queue))
         return NULL;
     pthread_mutex_lock(&hub->mutex);
     struct sq_list *links = sq_list_pop_front(&listener->queue);

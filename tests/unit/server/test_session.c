@@ -744,6 +744,17 @@ static void notifications_come_when_the_listener_is_idle(void **state)
     assert_string_equal(you->heard, "");
 }
 
+static void what_was_notified_before_an_unlisten_is_delivered(void **state)
+{
+    (void)state;
+    log_in(you);
+    assert_string_equal(ask(you, "LISTEN a"), "CZ");
+    assert_string_equal(ask(me, "NOTIFY a; NOTIFY a, 'x'"), "CCZ");
+    assert_string_equal(ask(you, "UNLISTEN a"), "CAAZ");
+    assert_string_equal(ask(me, "NOTIFY a"), "CZ");
+    assert_string_equal(ask(you, "SELECT 1"), "TDCZ");
+}
+
 /* --- Ending ------------------------------------------------------------------------------------------------------------------------- */
 
 static void a_drain_ends_an_idle_session_at_once(void **state)
@@ -904,6 +915,7 @@ int main(void)
         SESSION_TEST(a_writer_waits_for_the_other_and_is_woken),
         SESSION_TEST(a_client_that_leaves_gives_its_locks_back),
         SESSION_TEST(notifications_come_when_the_listener_is_idle),
+        SESSION_TEST(what_was_notified_before_an_unlisten_is_delivered),
         SESSION_TEST(a_drain_ends_an_idle_session_at_once),
         SESSION_TEST(a_drain_lets_a_transaction_come_to_its_end),
         SESSION_TEST(a_session_that_is_told_to_end_ends_in_a_transaction_too),
