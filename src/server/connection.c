@@ -31,6 +31,7 @@
 enum {
     CONNECTION_READ_BYTES = 16 * 1024,
     CONNECTION_READ_BYTES_MAX = 4 << 20, /* reserved ahead for a large message: more only as it arrives */
+    CONNECTION_EARLY_BYTES = 8 * 1024,   /* so much is sent although the statement goes on; PostgreSQL's buffer */
     CONNECTION_KEEP_BYTES = 32 * 1024,   /* an empty buffer's memory that is not given back */
     CONNECTION_TURNS_MAX = 16,           /* rounds of reading and running before others have a turn */
     CONNECTION_BUFFER_MAX = INT32_MAX,
@@ -307,8 +308,10 @@ static enum connection_next connection_serve(struct connection *connection, enum
         connection_move(connection);
         return NEXT_ELSEWHERE;
     }
+    /* What comes before a statement that waits goes with its answer, as PostgreSQL's does: one send, one wake-up. */
+    bool is_small = want == SESSION_WAITING && sq_buf_length(&connection->out) < CONNECTION_EARLY_BYTES;
     /* Nobody is left to answer: whatever still runs ends with the session. */
-    if (!connection_send(connection))
+    if (!is_small && !connection_send(connection))
         return NEXT_END;
     switch (want) {
     case SESSION_NEED_INPUT: {
