@@ -60,6 +60,7 @@ enum {
     WAL_INDEX_SALT = 32,
     WAL_INDEX_COPY = 48,
     WAL_INDEX_BACKFILL = 96,
+    WAL_INDEX_CHECKPOINT_LOCK = 1,
     WAL_INDEX_TRIES_MAX = 1000,
     REWRITE_BYTES = 64 * 1024, /* SQLite's handles take less than 128 kB at a time */
     KEEPER_BUSY_MS = 5000,
@@ -70,7 +71,7 @@ struct engine_durability {
     sqlite3_file *wal; /* the keeper's handle */
     sqlite3 *copier;
     sqlite3_file *database;        /* the copier's */
-    const _Atomic uint32_t *index; /* the first region of the wal-index, shared with all who use the database */
+    _Atomic uint32_t *index; /* the first region of the wal-index, shared with all who use the database */
 
     /* The salt last seen and the generation it stands for, in one word: (salt << 32) | generation. Written under the
      * mutex; acquire and release, so that a generation is never seen without its salt. */
@@ -354,6 +355,26 @@ static int on_checkpoint_busy(void *context, int try_count)
     return 1;
 }
 
+/* The database file could not be synced, but the wal-index says what was copied into it. Another process may keep that
+ * index alive until the next start: then everything has to be copied again. (Lower is always true: readers look into the
+ * WAL for what they could read from the file.) */
+static void forget_copies(struct engine_durability *durability)
+{
+    const sqlite3_io_methods *methods = durability->database->pMethods;
+    const int flags = SQLITE_SHM_EXCLUSIVE;
+    int result = SQLITE_BUSY;
+    for (int try_count = 0; result == SQLITE_BUSY && try_count < KEEPER_BUSY_MS; try_count++) {
+        result = methods->xShmLock(durability->database, WAL_INDEX_CHECKPOINT_LOCK, 1, SQLITE_SHM_LOCK | flags);
+        if (result == SQLITE_BUSY) {
+            struct timespec pause = {.tv_nsec = 1000 * 1000};
+            nanosleep(&pause, NULL); /* banned-ok: a checkpoint of another process has nobody to wake us */
+        }
+    }
+    atomic_store_explicit(&durability->index[WAL_INDEX_BACKFILL / sizeof(uint32_t)], 0, memory_order_release);
+    if (result == SQLITE_OK)
+        methods->xShmLock(durability->database, WAL_INDEX_CHECKPOINT_LOCK, 1, SQLITE_SHM_UNLOCK | flags);
+}
+
 sq_status engine_durability_checkpoint(struct engine_durability *durability, bool is_restart, int64_t wait_us,
                                        struct sq_error *err, struct engine_wal_fill *ret_fill)
 {
@@ -371,6 +392,7 @@ sq_status engine_durability_checkpoint(struct engine_durability *durability, boo
     metrics_histogram_add(METRICS_CHECKPOINT_DURATION, sq_clock_now_us() - begun_us);
     if (result == SQLITE_IOERR_FSYNC || result == SQLITE_IOERR_DIR_FSYNC) {
         engine_durability_fail(durability);
+        forget_copies(durability);
         return engine_durability_check(durability, err);
     }
     *ret_fill = engine_durability_fill(durability);
@@ -457,7 +479,7 @@ static sq_status find_wal(struct engine_durability *durability, const char *path
     result = database->pMethods->xShmMap(database, 0, WAL_INDEX_REGION_BYTES, 0, &region);
     if (result != SQLITE_OK || region == NULL)
         return fail_io(result, "map the index of", path, err);
-    durability->index = (const _Atomic uint32_t *)(uintptr_t)region;
+    durability->index = (_Atomic uint32_t *)(uintptr_t)region;
     if (index_word(durability, 0) != WAL_INDEX_VERSION)
         return sq_fail(err, SQ_INVALID, "'%s' has a wal-index of an unknown version, %u", path,
                        index_word(durability, 0));
