@@ -70,7 +70,7 @@ struct engine_durability {
     sqlite3 *keeper;
     sqlite3_file *wal; /* the keeper's handle */
     sqlite3 *copier;
-    sqlite3_file *database;        /* the copier's */
+    sqlite3_file *database;  /* the copier's */
     _Atomic uint32_t *index; /* the first region of the wal-index, shared with all who use the database */
 
     /* The salt last seen and the generation it stands for, in one word: (salt << 32) | generation. Written under the
