@@ -405,8 +405,8 @@ sq_status engine_durability_checkpoint(struct engine_durability *durability, boo
 
 static sq_status fail_io(int result, const char *what, const char *path, struct sq_error *err)
 {
-    sq_status status = sq_fail_sql(err, SQ_IO, "58030", "cannot %s the write-ahead log of '%s': %s", what, path,
-                                   sqlite3_errstr(result));
+    sq_status status = sq_fail_sql(err, SQ_IO, result == SQLITE_FULL ? "53100" : "58030",
+                                   "cannot %s the write-ahead log of '%s': %s", what, path, sqlite3_errstr(result));
     sq_error_set_hint(err, "Look after the disk; the log of the system says more.");
     return status;
 }

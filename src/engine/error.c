@@ -5,6 +5,7 @@
  * looks at how messages begin or end. A message that no row knows is an XX000, never a wrong guess. */
 #include "engine/error.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,7 +54,7 @@ static const struct code_row code_rows[] = {
     ROW(SQLITE_IOERR_FSYNC, "58030", SQ_IO),
     ROW(SQLITE_IOERR_DIR_FSYNC, "58030", SQ_IO),
     ROW(SQLITE_IOERR_TRUNCATE, "58030", SQ_IO),
-    ROW(SQLITE_IOERR_CORRUPTFS, "XX001", SQ_CORRUPT),
+    ROW(SQLITE_IOERR_CORRUPTFS, "58030", SQ_IO), /* what SQLite calls a read that ends with EIO */
     ROW(SQLITE_IOERR_DATA, "XX001", SQ_CORRUPT),
     ROW(SQLITE_CORRUPT_INDEX, "XX002", SQ_CORRUPT),
     ROW(SQLITE_CORRUPT_VTAB, "XX001", SQ_CORRUPT),
@@ -276,6 +277,17 @@ static int offset_of_unknown_name(const char *message, const char *sql)
     return -1;
 }
 
+/* SQLite says "disk full" only of writes; a file that cannot be made or grown is SQLITE_CANTOPEN or one of
+ * SQLITE_IOERR_…, and the system's error tells. */
+static bool is_disk_full(sqlite3 *db, int code)
+{
+    if (db == NULL || code != sqlite3_extended_errcode(db) ||
+        ((code & 0xff) != SQLITE_IOERR && (code & 0xff) != SQLITE_CANTOPEN))
+        return false;
+    int error = sqlite3_system_errno(db);
+    return error == ENOSPC || error == EDQUOT;
+}
+
 sq_status engine_fail(struct sq_error *err, sqlite3 *db, int result_code, const char *sql)
 {
     sq_assert(result_code != SQLITE_OK && result_code != SQLITE_ROW && result_code != SQLITE_DONE);
@@ -286,7 +298,7 @@ sq_status engine_fail(struct sq_error *err, sqlite3 *db, int result_code, const 
     const char *message =
         db != NULL && code == sqlite3_extended_errcode(db) ? sqlite3_errmsg(db) : sqlite3_errstr(result_code);
 
-    const struct code_row *row = find_code(code);
+    const struct code_row *row = find_code(is_disk_full(db, code) ? SQLITE_FULL : code);
     if (row == NULL)
         row = find_code(code & 0xff);
     if (row == NULL)

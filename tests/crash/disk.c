@@ -135,7 +135,7 @@ static int disk_open(const char *path, int flags, int mode)
     sq_assert(disk == NULL || (flags & O_TRUNC) == 0);
     if (is_new && !is_index)
         observe(disk);
-    if (is_new && meets_fault(disk, DISK_CREATE))
+    if (is_new && meets_fault(disk, is_index ? DISK_GROW_INDEX : DISK_CREATE))
         return refuse(disk->fault.error);
     int fd = open(path, flags, (mode_t)mode);
     int error = errno;

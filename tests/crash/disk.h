@@ -58,7 +58,7 @@ enum disk_op {
     DISK_UNLINK = 32,
     DISK_RENAME = 64,
     DISK_READ = 128,
-    DISK_GROW_INDEX = 256, /* a write to a -shm file */
+    DISK_GROW_INDEX = 256, /* a -shm file is made, or written to */
 };
 
 /* Takes charge of a directory. All files that it has are durable, but for "sqld.lock" and -shm, which are not kept. */

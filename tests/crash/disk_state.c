@@ -180,7 +180,8 @@ static void image_step(struct image *image, const struct change *change, enum fa
     size_t after = image->seen.length;
     if (fate == FATE_LOST)
         return;
-    if (after != before && (fate == FATE_WHOLE || dice_chance(dice, 50)))
+    /* The size is written some day after it has changed; an earlier change of it may have been lost. */
+    if (after != image->size && ((fate == FATE_WHOLE && after != before) || dice_chance(dice, 50)))
         image_set_size(image, after);
     size_t start = change->offset;
     size_t end = change->offset + change->length;
@@ -220,6 +221,8 @@ static bool settle_in_order(struct file *file, uint64_t number)
 
 bool disk_state_sync(struct disk_state *state, size_t file_index, uint64_t number)
 {
+    struct dice unused = {.state = 1};
+    struct dice *dice = &unused; /* what is due is written whole */
     struct file *file = state->files[file_index];
     struct image image;
     bool has_written = false;
@@ -228,7 +231,9 @@ bool disk_state_sync(struct disk_state *state, size_t file_index, uint64_t numbe
     image_init(&image, &file->durable);
     for (struct change *change = file->changes; change != NULL; change = change->next) {
         bool is_due = change->number <= number && !change->is_settled;
-        image_step(&image, change, is_due ? FATE_WHOLE : FATE_LOST, NULL);
+        image_step(&image, change, is_due ? FATE_WHOLE : FATE_LOST, dice);
+        if (is_due)
+            image_set_size(&image, image.seen.length);
         change->is_settled = change->is_settled || is_due;
         has_written = has_written || is_due;
     }
