@@ -161,12 +161,16 @@ static bool ask(struct scene *scene, size_t index, const char *sql,
     return false;
 }
 
-/* After an error: out of the transaction, if it is still open, and what was the last one? */
+static void leave_transaction(struct scene *scene, size_t index)
+{
+    if (!scene->talks[index].is_over && scene->talks[index].client.answers.ready_status != 'I')
+        ask(scene, index, "ROLLBACK", NULL);
+}
+
+/* After an error: what was the last one? */
 static void catch_up(struct scene *scene, size_t index)
 {
     char sql[128];
-    if (connect(scene, index) && scene->talks[index].client.answers.ready_status != 'I')
-        ask(scene, index, "ROLLBACK", NULL);
     snprintf(sql, sizeof(sql), "SELECT coalesce(max(tx), 0) FROM log WHERE client = %zu", index);
     scene->clients[index].has_doubts = !ask(scene, index, sql, hear_last);
 }
@@ -185,6 +189,7 @@ static bool write_something(struct scene *scene, size_t index)
     history_sent(&scene->history, client->index, client->number);
     if (!ask(scene, index, sql, NULL)) {
         client->has_doubts = true;
+        leave_transaction(scene, index); /* others wait for it */
         return false;
     }
     client->last = client->number;
