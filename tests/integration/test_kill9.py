@@ -49,6 +49,26 @@ class Writer(threading.Thread):
         return not errors(got)
 
 
+class Reader(threading.Thread):
+    """Asks for everybody's last transaction; remembers what it was told."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.shown, self.count, self.trouble = server, {}, 0, None
+
+    def run(self):
+        try:
+            with self.server.connect() as c:
+                while True:
+                    for who, n in c.ok("SELECT who, max(n) FROM b GROUP BY who"):
+                        self.shown[int(who)] = int(n)
+                    self.count += 1
+        except (wire.Closed, OSError, wire.ServerError):
+            pass
+        except Exception as e:  # noqa: BLE001 - anything else is this test's failure
+            self.trouble = e
+
+
 @pytest.mark.parametrize("how", ["transaction", "one query", "pipeline"])
 def test_kill9_under_write_load(start, how):
     server = start()
@@ -84,6 +104,53 @@ def test_kill9_under_write_load(start, how):
     server.stop()
     with sqlite3.connect(server.data_dir / "main.db") as direct:
         assert direct.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_kill9_under_group_commit(start):
+    """Many clients whose commits share syncs, several kills; what readers were shown is there too."""
+    server, clients, rounds = start("--max-connections", "200"), 64, 4
+    with server.connect() as c:
+        c.ok(
+            "CREATE TABLE a(who INTEGER, n INTEGER, PRIMARY KEY (who, n)) WITHOUT ROWID;"
+            "CREATE TABLE b(who INTEGER, n INTEGER, PRIMARY KEY (who, n)) WITHOUT ROWID"
+        )
+    acknowledged = shown = 0
+    for turn in range(rounds):
+        hows = ["transaction", "one query", "pipeline"]
+        writers = [Writer(server, turn * clients + k, hows[k % 3]) for k in range(clients)]
+        readers = [Reader(server) for _ in range(4)]
+        for thread in writers + readers:
+            thread.start()
+        goal = random.randint(200, 1500)
+        poll(
+            lambda: sum(w.acknowledged + 1 for w in writers) >= goal or any(t.trouble for t in writers + readers),
+            "rows are acknowledged",
+            timeout=120,
+        )
+        server.kill9()
+        for thread in writers + readers:
+            thread.join(30)
+            assert thread.trouble is None, thread.trouble
+        server.restart()
+        with server.connect() as c:
+            assert c.value("PRAGMA integrity_check") == "ok"
+            for table in "ab":
+                found = {
+                    int(who): (int(count), int(last))
+                    for who, count, last in c.ok(
+                        f"SELECT who, count(*), max(n) FROM {table} GROUP BY who"
+                    )
+                }
+                for w in writers:
+                    count, last = found.get(w.who, (0, -1))
+                    assert w.acknowledged <= last <= w.begun, "an acknowledged transaction is missing"
+                    assert count == last + 1, "there is a hole"
+                for r in readers:
+                    for who, n in r.shown.items():
+                        assert n <= found.get(who, (0, -1))[1], "what a reader was shown is missing"
+        acknowledged += sum(w.acknowledged + 1 for w in writers)
+        shown += sum(r.count for r in readers)
+    print(f"{rounds} kills, {clients} clients: {acknowledged} commits acknowledged, {shown} answers of readers, losses: 0")
 
 
 def test_kill9_while_ddl_and_copy_run(start):
