@@ -9,6 +9,7 @@
 #     make check-asan   unit and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #     make check-tsan   the same under ThreadSanitizer
 #     make check-fuzz   every fuzzer on its corpus and FUZZ_RUNS (20000) inputs, the same ones every time
+#     make soak         long runs for SOAK_SECONDS (600): power cuts in a working server
 #     make fuzz         every fuzzer for FUZZ_SECONDS (60), from a random place
 #     make bench        sqld beside PostgreSQL and SQLite, into docs/benchmarks.md: some ten minutes, on a machine that does
 #                       nothing else (BENCH_SECONDS=1 BENCH_ROUNDS=1 BENCH_ONLY=select,result: a quick look)
@@ -25,6 +26,7 @@ DEPS ?= yes
 ARGS ?=
 PYTEST ?=
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 FUZZ_RUNS ?= 20000
 
 cmake = cmake -G Ninja -S .
