@@ -35,8 +35,8 @@
 #include "base/map.h"
 #include "engine/durability.h"
 #include "engine/error.h"
-#include "engine/vfs.h"
 #include "engine/memory.h"
+#include "engine/vfs.h"
 
 enum { ENGINE_PATH_MAX = 4096 };
 

@@ -70,8 +70,8 @@ struct engine_durability {
     sqlite3 *keeper;
     sqlite3_file *wal; /* the keeper's handle */
     sqlite3 *copier;
-    sqlite3_file *database;  /* the copier's */
-    _Atomic uint32_t *index; /* the first region of the wal-index, shared with all who use the database */
+    sqlite3_file *database;           /* the copier's */
+    volatile _Atomic uint32_t *index; /* the first region of the wal-index, shared with all who use the database */
 
     /* The salt last seen and the generation it stands for, in one word: (salt << 32) | generation. Written under the
      * mutex; acquire and release, so that a generation is never seen without its salt. */
@@ -479,7 +479,7 @@ static sq_status find_wal(struct engine_durability *durability, const char *path
     result = database->pMethods->xShmMap(database, 0, WAL_INDEX_REGION_BYTES, 0, &region);
     if (result != SQLITE_OK || region == NULL)
         return fail_io(result, "map the index of", path, err);
-    durability->index = (_Atomic uint32_t *)(uintptr_t)region;
+    durability->index = region;
     if (index_word(durability, 0) != WAL_INDEX_VERSION)
         return sq_fail(err, SQ_INVALID, "'%s' has a wal-index of an unknown version, %u", path,
                        index_word(durability, 0));

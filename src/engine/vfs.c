@@ -55,7 +55,7 @@ struct shared {
     ino_t inode;
 
     int map_fd;
-    const unsigned char *map; /* NULL: none */
+    unsigned char *map; /* NULL: none; only read from */
 
     pthread_mutex_t mutex; /* guards what follows; held across calls to the VFS below */
     size_t index_user_count;
@@ -314,7 +314,7 @@ static int file_fetch(sqlite3_file *base, sqlite3_int64 offset, int bytes, void 
     }
     /* Beyond the end, or beyond the map: SQLite reads it. */
     if (offset + bytes <= file->known_bytes)
-        *ret_page = (void *)(uintptr_t)(file->shared->map + offset);
+        *ret_page = file->shared->map + offset;
     return SQLITE_OK;
 }
 
@@ -348,11 +348,11 @@ static void shared_free(struct shared *shared)
 {
     sq_assert(shared->index_user_count == 0 && shared->holder == NULL);
     if (shared->map != NULL)
-        munmap((void *)(uintptr_t)shared->map, (size_t)layer.map_bytes);
+        munmap(shared->map, (size_t)layer.map_bytes);
     if (shared->map_fd >= 0)
         close(shared->map_fd);
     pthread_mutex_destroy(&shared->mutex);
-    sqlite3_free_filename((char *)(uintptr_t)shared->path);
+    sqlite3_free_filename(shared->path);
     free(shared);
 }
 
@@ -362,7 +362,7 @@ static struct shared *shared_new(sqlite3_vfs *below, const char *path)
     const char *copy = sqlite3_create_filename(path, "", "", 0, NULL);
     if (shared == NULL || copy == NULL) {
         free(shared);
-        sqlite3_free_filename((char *)(uintptr_t)copy);
+        sqlite3_free_filename(copy);
         return NULL;
     }
     shared->path = copy;
