@@ -33,7 +33,7 @@ cmake = cmake -G Ninja -S .
 c_files = $$(git ls-files -co --exclude-standard '*.c' '*.h' | while read -r f; do [ -f "$$f" ] && echo "$$f"; done)
 
 .PHONY: all build run test unit integration venv check check-format check-rooms check-banned check-tables check-lint \
-	check-clang check-asan check-tsan check-fuzz fuzz fuzzers bench format docs install gdb clean deps deps-build deps-test \
+	check-clang check-asan check-tsan check-fuzz soak fuzz fuzzers bench format docs install gdb clean deps deps-build deps-test \
 	deps-check deps-bench
 .NOTPARALLEL:
 
@@ -104,6 +104,11 @@ check-tsan: deps-build deps-test venv
 	@CC=gcc $(cmake) -B build-tsan -DSQLD_SANITIZE=thread >/dev/null
 	@ninja -C build-tsan --quiet sqld unit_tests
 	@scripts/run-tests.py --build build-tsan -- $(sanitized)
+
+# Prints its seed; SOAK_ARGS='--seed N' plays that one again.
+soak: build
+	@ninja -C $(BUILD) --quiet unit_crash_cuts
+	@$(BUILD)/tests/unit_crash_cuts --seconds $(SOAK_SECONDS) $(SOAK_ARGS)
 
 fuzzers: deps-build deps-check
 	@CC=clang $(cmake) -B build-fuzz -DSQLD_FUZZ=ON >/dev/null
