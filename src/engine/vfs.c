@@ -1,4 +1,5 @@
-/* engine/vfs.c: read locks counted in the process, one map for each database file. Everything else is the VFS's below.
+/* engine/vfs.c: read locks counted in the process, read marks raised now and then, one map for each database file.
+ * Everything else is the VFS's below.
  *
  * Read locks. A reader holds one of five shared locks of the wal-index (sqlite.org/walformat.html, "WAL Locks"; lock 3 + i
  * is WAL_READ_LOCK(i)) while it reads, and checkpoints and writers that begin the log anew take them exclusively. Here a
@@ -13,6 +14,13 @@
  *
  * All other locks go straight down. Within the process nothing is granted that the VFS below would not grant; the only
  * difference is that a shared lock may stay with the process for a while after its last reader.
+ *
+ * Read marks. To each slot from 1 on belongs a mark in the wal-index: checkpoints copy nothing behind the marks of slots that
+ * are in use. A reader takes a slot whose mark is not behind its own snapshot; how far before it does not matter to what it
+ * reads. SQLite would like it to be there exactly, and after each commit the next reader asks for one slot after the other
+ * exclusively, to raise its mark: four fcntl() calls. Here it is told that they are all in use, and does with what it finds,
+ * if some slot's mark was raised a moment ago. Checkpoints, which raise marks too, are never told so: marks are late by
+ * that moment, so when writers pause, as they do when the log is to begin anew, readers do not stay behind.
  *
  * The map. The file is mapped once, for as long as any connection has it open, at a length of `map_bytes`, however long the
  * file is: pages beyond its end must not be touched. How long the file is, each handle asks when it first needs it and
@@ -37,12 +45,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 
 enum {
     READ_LOCK_FIRST = 3, /* WAL_READ_LOCK(0) */
     READ_LOCK_COUNT = 5,
     NOBODY = -1,
+    CHECKPOINT_LOCK = 1,
+    MARK_PAUSE_US = SQ_US_PER_MS,
+    /* Byte offsets in the wal-index (sqlite.org/walformat.html, "The WAL-Index File Format"). */
+    INDEX_FRAME_COUNT = 16,
+    INDEX_MARKS = 100,
 };
 
 /* What the handles of one database file have in common. */
@@ -62,6 +76,7 @@ struct shared {
     sqlite3_file *holder; /* NULL: not open */
     /* Sequentially consistent: a lock orders what its holders read and write. */
     atomic_int users[READ_LOCK_COUNT];
+    _Atomic(int64_t) marked_us; /* when a reader has last raised a mark. Relaxed: a number to go by */
 };
 
 struct file {
@@ -71,6 +86,8 @@ struct file {
     sqlite3_int64 known_bytes; /* of the file that may be read through the map; 0: ask first */
     unsigned read_locks;       /* bit i: counted in users[i] */
     bool uses_index;
+    bool is_checkpointing;            /* it has the lock of checkpoints, or of a recovery */
+    volatile _Atomic uint32_t *index; /* the first region of the wal-index; NULL: not mapped */
 };
 
 static struct {
@@ -78,7 +95,8 @@ static struct {
     pthread_mutex_t mutex;
     struct sq_list shared_list;
     sqlite3_int64 map_bytes;
-} layer = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    _Atomic(int64_t) mark_pause_us; /* relaxed: a setting */
+} layer = {.mutex = PTHREAD_MUTEX_INITIALIZER, .mark_pause_us = MARK_PAUSE_US};
 
 static struct file *file_of(sqlite3_file *base)
 {
@@ -204,10 +222,35 @@ static bool release_slot(struct shared *shared, int slot)
     return true;
 }
 
+static uint32_t index_word(const struct file *file, size_t offset)
+{
+    return atomic_load_explicit(&file->index[offset / sizeof(uint32_t)], memory_order_acquire);
+}
+
+/* Whether a reader finds a slot without raising a mark, and need not raise one yet. If it finds none after all, because
+ * the log has begun anew meanwhile, SQLite looks at the wal-index again. */
+static bool has_late_mark(const struct file *file)
+{
+    const struct shared *shared = file->shared;
+    if (file->index == NULL)
+        return false;
+    uint32_t frame_count = index_word(file, INDEX_FRAME_COUNT);
+    bool is_found = false;
+    for (int slot = 1; slot < READ_LOCK_COUNT && !is_found; slot++)
+        is_found = atomic_load(&shared->users[slot]) != NOBODY &&
+                   index_word(file, INDEX_MARKS + (size_t)slot * sizeof(uint32_t)) <= frame_count;
+    return is_found && sq_clock_now_us() - atomic_load_explicit(&shared->marked_us, memory_order_relaxed) <
+                           atomic_load_explicit(&layer.mark_pause_us, memory_order_relaxed);
+}
+
 static int take_exclusive(struct file *file, int offset, int count)
 {
     struct shared *shared = file->shared;
     int result = SQLITE_OK;
+    /* Besides readers only checkpoints and recoveries want a slot for themselves, and whoever begins the log anew, all. */
+    bool is_marking = offset > READ_LOCK_FIRST && count == 1 && !file->is_checkpointing;
+    if (is_marking && has_late_mark(file))
+        return SQLITE_BUSY;
     pthread_mutex_lock(&shared->mutex);
     for (int lock = offset; lock < offset + count && result == SQLITE_OK; lock++) {
         if (lock >= READ_LOCK_FIRST && !release_slot(shared, lock - READ_LOCK_FIRST))
@@ -216,6 +259,8 @@ static int take_exclusive(struct file *file, int offset, int count)
     if (result == SQLITE_OK)
         result = file->below->pMethods->xShmLock(file->below, offset, count, SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE);
     pthread_mutex_unlock(&shared->mutex);
+    if (is_marking && result == SQLITE_OK)
+        atomic_store_explicit(&shared->marked_us, sq_clock_now_us(), memory_order_relaxed);
     return result;
 }
 
@@ -224,8 +269,12 @@ static int file_shm_lock(sqlite3_file *base, int offset, int count, int flags)
     struct file *file = file_of(base);
     if (flags == (SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE) && offset + count > READ_LOCK_FIRST)
         return take_exclusive(file, offset, count);
-    if ((flags & SQLITE_SHM_SHARED) == 0 || offset < READ_LOCK_FIRST)
-        return file->below->pMethods->xShmLock(file->below, offset, count, flags);
+    if ((flags & SQLITE_SHM_SHARED) == 0 || offset < READ_LOCK_FIRST) {
+        int result = file->below->pMethods->xShmLock(file->below, offset, count, flags);
+        if (offset == CHECKPOINT_LOCK && result == SQLITE_OK)
+            file->is_checkpointing = (flags & SQLITE_SHM_LOCK) != 0;
+        return result;
+    }
     sq_assert(count == 1 && offset - READ_LOCK_FIRST < READ_LOCK_COUNT);
     int slot = offset - READ_LOCK_FIRST;
     unsigned bit = 1U << slot;
@@ -253,7 +302,10 @@ static int file_shm_map(sqlite3_file *base, int region, int region_bytes, int is
         pthread_mutex_unlock(&file->shared->mutex);
         file->uses_index = true;
     }
-    return file->below->pMethods->xShmMap(file->below, region, region_bytes, is_extending, ret_region);
+    int result = file->below->pMethods->xShmMap(file->below, region, region_bytes, is_extending, ret_region);
+    if (region == 0)
+        file->index = result == SQLITE_OK ? *ret_region : NULL;
+    return result;
 }
 
 static void file_shm_barrier(sqlite3_file *base)
@@ -276,6 +328,8 @@ static int file_shm_unmap(sqlite3_file *base, int is_removing)
     if (file->uses_index && --shared->index_user_count == 0)
         close_holder(shared);
     file->uses_index = false;
+    file->is_checkpointing = false;
+    file->index = NULL;
     int result = file->below->pMethods->xShmUnmap(file->below, is_removing);
     pthread_mutex_unlock(&shared->mutex);
     return result;
@@ -295,6 +349,11 @@ void engine_vfs_release_idle(void)
         pthread_mutex_unlock(&shared->mutex);
     }
     pthread_mutex_unlock(&layer.mutex);
+}
+
+void engine_vfs_set_mark_pause(int64_t pause_us)
+{
+    atomic_store_explicit(&layer.mark_pause_us, pause_us, memory_order_relaxed);
 }
 
 /* --- The map ------------------------------------------------------------------------------------------------------- */

@@ -3,6 +3,8 @@
  *
  *   - read locks of the wal-index are counted in the process: taking and giving one back is an atomic instruction instead
  *     of two fcntl() calls. The kernel's lock, one for all, stays until somebody wants it exclusively.
+ *   - read marks of the wal-index, which say how far checkpoints may go, are raised every millisecond at most, and not by
+ *     the first reader after each commit.
  *   - a database file is mapped once for all its connections. SQLite by itself maps it for each, and drops the map
  *     whenever another connection has committed.
  *
@@ -24,5 +26,8 @@ SQ_MUST_USE sq_status engine_vfs_register(int64_t map_bytes, struct sq_error *er
 /* Gives the kernel's read locks back that nobody in this process uses, so that other processes can begin a log anew. For a
  * look every now and then. */
 void engine_vfs_release_idle(void);
+
+/* For tests: the least time between two times that readers raise a mark, in microseconds. Any thread, any time. */
+void engine_vfs_set_mark_pause(int64_t pause_us);
 
 #endif

@@ -290,6 +290,9 @@ static void connection_finish(struct connection *connection)
         connection->closing_deadline_us = sq_clock_now_us() + CONNECTION_LINGER_US;
     }
     bool is_broken = !connection_send(connection);
+    /* The client has time from when the answer may leave. */
+    if (connection->is_held_back)
+        connection->closing_deadline_us = sq_clock_now_us() + CONNECTION_LINGER_US;
     if (is_broken || sq_buf_length(&connection->out) == 0 || sq_clock_now_us() >= connection->closing_deadline_us) {
         connection_close(connection);
         return;
