@@ -15,12 +15,12 @@
  * All other locks go straight down. Within the process nothing is granted that the VFS below would not grant; the only
  * difference is that a shared lock may stay with the process for a while after its last reader.
  *
- * Read marks. To each slot from 1 on belongs a mark in the wal-index: checkpoints copy nothing behind the marks of slots that
- * are in use. A reader takes a slot whose mark is not behind its own snapshot; how far before it does not matter to what it
- * reads. SQLite would like it to be there exactly, and after each commit the next reader asks for one slot after the other
+ * Read marks. To each slot from 1 on belongs a mark in the wal-index: checkpoints copy nothing beyond the marks of slots that
+ * are in use. A reader needs a slot whose mark is not later than its own snapshot; how much earlier does not matter to what
+ * it reads. SQLite would like it to be the same, and after each commit the next reader asks for one slot after the other
  * exclusively, to raise its mark: four fcntl() calls. Here it is told that they are all in use, and does with what it finds,
- * if some slot's mark was raised a moment ago. Checkpoints, which raise marks too, are never told so: marks are late by
- * that moment, so when writers pause, as they do when the log is to begin anew, readers do not stay behind.
+ * if some slot's mark was raised a moment ago. Checkpoints, which raise marks too, are never told so. Marks are late by that
+ * moment and no more: when writers pause, as they do when the log is to begin anew, readers do not stay behind.
  *
  * The map. The file is mapped once, for as long as any connection has it open, at a length of `map_bytes`, however long the
  * file is: pages beyond its end must not be touched. How long the file is, each handle asks when it first needs it and

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "engine/durability.h"
+#include "engine/vfs.h"
 #include "engine_test.h"
 
 int fsync(int fd);
@@ -106,6 +107,7 @@ static int set_up(void **state)
     atomic_store(&successes_left, 0);
     atomic_store(&failures_left, 0);
     atomic_store(&directory_syncs_fail, false);
+    engine_vfs_set_mark_pause(0); /* a reader's mark is where its snapshot is */
     return engine_test_set_up(state);
 }
 
