@@ -181,7 +181,11 @@ static void keep_beginning(struct age *age, struct disk_cut *cut, enum disk_loss
     beginning->truth.acked_count = beginning->truth.shown_count = 0;
     memset(beginning->truth.acked_by, 0, sizeof(beginning->truth.acked_by));
     beginning->truth.log_must_by = NULL;
-    memcpy(beginning->truth.sent, found->committed, sizeof(found->committed));
+    /* `sent` stays. What was sent, torn and not found may still come back: its frames lie behind the end of the log, and a
+     * client that does the same again may write, before its COMMIT, the very frame that was missing (the log goes on with
+     * its old salts). Whole it is even then. */
+    for (size_t client = 0; client < HISTORY_CLIENTS_MAX; client++)
+        sq_assert(beginning->truth.sent[client] >= found->committed[client]);
     memcpy(beginning->last, found->committed, sizeof(found->committed));
     for (uint32_t n = 1; n <= found->log_count; n++)
         beginning->truth.log[n] = found->log[n];
