@@ -181,9 +181,9 @@ static void keep_beginning(struct age *age, struct disk_cut *cut, enum disk_loss
     beginning->truth.acked_count = beginning->truth.shown_count = 0;
     memset(beginning->truth.acked_by, 0, sizeof(beginning->truth.acked_by));
     beginning->truth.log_must_by = NULL;
-    /* `sent` stays. What was sent, torn and not found may still come back: its frames lie behind the end of the log, and a
-     * client that does the same again may write, before its COMMIT, the very frame that was missing (the log goes on with
-     * its old salts). Whole it is even then. */
+    /* `sent` stays: what was sent before the cut and was not found may still come back, whole. Its frames can lie behind
+     * the torn end of the log, which goes on with the salts it has; when clients then do exactly the same again, their
+     * frames close the gap, and the old ones behind them are valid. */
     for (size_t client = 0; client < HISTORY_CLIENTS_MAX; client++)
         sq_assert(beginning->truth.sent[client] >= found->committed[client]);
     memcpy(beginning->last, found->committed, sizeof(found->committed));
