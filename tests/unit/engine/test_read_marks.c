@@ -33,9 +33,13 @@ static int counting_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *
     int result = below->xOpen(below, name, file, flags, ret_flags);
     if (result != SQLITE_OK || (flags & SQLITE_OPEN_MAIN_DB) == 0)
         return result;
-    methods = *file->pMethods;
-    below_lock = methods.xShmLock;
-    methods.xShmLock = counting_lock;
+    /* Once, while there is one thread: all database files have the same methods. */
+    if (below_lock == NULL) {
+        methods = *file->pMethods;
+        below_lock = methods.xShmLock;
+        methods.xShmLock = counting_lock;
+    }
+    assert_ptr_equal(file->pMethods->xShmLock, below_lock);
     file->pMethods = &methods;
     return result;
 }
