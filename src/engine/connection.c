@@ -286,20 +286,6 @@ static sq_status start_database(struct engine_database *database, struct sq_erro
     return hint_corrupt(database, engine_database_start(database, err), err);
 }
 
-/* Two files under one name would share a log, and writes would end in the one that is gone. */
-static sq_status check_file(const struct engine_connection *connection, struct sq_error *err)
-{
-    if (SQ_LIKELY(engine_durability_is_of(connection->durability, connection->db)))
-        return SQ_OK;
-    const struct engine_database *database = connection->state.database;
-    sq_status status =
-        sq_fail_sql(err, SQ_IO, "58P01", "the file of database \"%s\" has been replaced while it was in use",
-                    engine_database_name(database));
-    sq_error_set_hint(err, "Put %s back or restart the server. A backup is restored while the server is stopped.",
-                      engine_database_path(database));
-    return status;
-}
-
 SQ_DEFINE_FREEP(struct engine_connection, engine_connection_free)
 
 sq_status engine_connection_open(struct engine_database *database, const struct engine_connection_options *options,
@@ -321,7 +307,6 @@ sq_status engine_connection_open(struct engine_database *database, const struct 
     sq_status status =
         result == SQLITE_OK ? configure(connection, options, err) : engine_fail(err, connection->db, result, NULL);
     SQ_TRY(hint_corrupt(database, status, err));
-    SQ_TRY(check_file(connection, err));
     *ret_connection = SQ_STEAL(connection);
     return SQ_OK;
 }

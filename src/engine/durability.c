@@ -509,18 +509,6 @@ static sq_status open_copier(struct engine_durability *durability, const char *p
     return result == SQLITE_OK ? SQ_OK : engine_fail(err, durability->copier, result, NULL);
 }
 
-/* Connections of one process that use the same file share the memory of its wal-index. */
-bool engine_durability_is_of(const struct engine_durability *durability, struct sqlite3 *db)
-{
-    sqlite3_file *file = NULL;
-    void volatile *region = NULL;
-    int result = sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
-    if (result == SQLITE_OK)
-        result = file->pMethods->xShmMap(file, 0, WAL_INDEX_REGION_BYTES, 0, &region);
-    const volatile _Atomic uint32_t *index = region;
-    return result == SQLITE_OK && index == durability->index;
-}
-
 SQ_DEFINE_FREEP(struct engine_durability, engine_durability_close)
 
 sq_status engine_durability_open(const char *path, struct sq_error *err, struct engine_durability **ret_durability)

@@ -73,11 +73,6 @@ SQ_MUST_USE sq_status engine_durability_check(struct engine_durability *durabili
 void engine_durability_fail(struct engine_durability *durability);
 
 /* How much the WAL holds, and how much of that a checkpoint has copied into the database file; in frames. */
-/* Whether a connection's database is the file that the durability point was opened for, and not another one that somebody
- * has put in its place since. Only the connection's thread. */
-struct sqlite3;
-bool engine_durability_is_of(const struct engine_durability *durability, struct sqlite3 *db);
-
 struct engine_wal_fill {
     uint32_t frame_count;
     uint32_t backfilled_count;

@@ -12,8 +12,8 @@
 #include "session/session_internal.h"
 
 enum {
-    ALONE_WAIT_US = 5 * SQ_US_PER_S, /* for its last sessions to go, as PostgreSQL does */
-    ALONE_RETRY_US = 10 * SQ_US_PER_MS,
+    DROP_DATABASE_WAIT_US = 5 * SQ_US_PER_S, /* for its last sessions to go, as PostgreSQL does */
+    DROP_DATABASE_RETRY_US = 10 * SQ_US_PER_MS,
 };
 
 /* --- Settings ------------------------------------------------------------------------------------------------------ */
@@ -242,6 +242,7 @@ static sq_status execute_create_database(struct session *session, const struct c
 static sq_status try_drop_database(struct session *session, const struct command_drop_database *drop,
                                    struct sq_error *err, bool *ret_must_wait)
 {
+    *ret_must_wait = false;
     if (drop->if_exists && !engine_database_exists(session->host->databases, drop->name)) {
         session_notice(session, "NOTICE", "00000", "database does not exist, skipping");
         return SQ_OK;
@@ -260,42 +261,19 @@ static sq_status try_drop_database(struct session *session, const struct command
     return status;
 }
 
-static sq_status try_rename_database(struct session *session, const struct command_rename_database *rename,
-                                     struct sq_error *err, bool *ret_must_wait)
-{
-    if (strcmp(rename->name, session->database_name) == 0)
-        return sq_fail_sql(err, SQ_SQL, "0A000", "current database cannot be renamed");
-    sched_forget_database(session->host->sched, rename->name);
-    sq_status status = engine_database_rename(session->host->databases, rename->name, rename->new_name, err);
-    *ret_must_wait = status == SQ_BUSY;
-    if (status == SQ_OK)
-        log_ddl(session, "database renamed", rename->new_name);
-    return status;
-}
-
-/* DROP DATABASE or ALTER DATABASE … RENAME, for which nobody may use the database. *ret_must_wait: somebody does. */
-static sq_status try_alone(struct session *session, const struct command *command, struct sq_error *err,
-                           bool *ret_must_wait)
-{
-    *ret_must_wait = false;
-    return command->kind == COMMAND_DROP_DATABASE
-               ? try_drop_database(session, &command->drop_database, err, ret_must_wait)
-               : try_rename_database(session, &command->rename_database, err, ret_must_wait);
-}
-
-static sq_status execute_alone(struct session *session, struct portal *portal, struct sq_error *err,
-                               const char **ret_tag)
+static sq_status execute_drop_database(struct session *session, struct portal *portal, struct sq_error *err,
+                                       const char **ret_tag)
 {
     const struct command *command = &portal->prepared->command;
-    SQ_TRY(check_no_block(session, command->kind == COMMAND_DROP_DATABASE ? "DROP DATABASE" : "ALTER DATABASE", err));
+    SQ_TRY(check_no_block(session, "DROP DATABASE", err));
     bool must_wait = false;
-    sq_status status = try_alone(session, command, err, &must_wait);
+    sq_status status = try_drop_database(session, &command->drop_database, err, &must_wait);
     if (!must_wait)
         return status;
     int64_t now_us = sq_clock_now_us();
     session->retrying = portal;
-    session->retry_until_us = now_us + ALONE_WAIT_US;
-    session->pause_deadline_us = now_us + ALONE_RETRY_US;
+    session->retry_until_us = now_us + DROP_DATABASE_WAIT_US;
+    session->pause_deadline_us = now_us + DROP_DATABASE_RETRY_US;
     run_activate(session);
     *ret_tag = NULL;
     return SQ_OK;
@@ -308,10 +286,11 @@ enum session_want commands_retry(struct session *session)
     struct sq_error err;
     bool must_wait = false;
     enum engine_stop_reason reason = engine_stop_check(&session->context.stop);
-    sq_status status = reason != ENGINE_STOP_NONE ? engine_stop_fail(&err, reason)
-                                                  : try_alone(session, &portal->prepared->command, &err, &must_wait);
+    sq_status status = reason != ENGINE_STOP_NONE
+                           ? engine_stop_fail(&err, reason)
+                           : try_drop_database(session, &portal->prepared->command.drop_database, &err, &must_wait);
     if (must_wait && now_us < session->retry_until_us) {
-        session->pause_deadline_us = now_us + ALONE_RETRY_US;
+        session->pause_deadline_us = now_us + DROP_DATABASE_RETRY_US;
         return SESSION_WAITING;
     }
     session->retrying = NULL;
@@ -323,6 +302,18 @@ enum session_want commands_retry(struct session *session)
     else
         execute_complete(session, command_tag(&portal->prepared->command));
     return SESSION_NEED_INPUT;
+}
+
+static sq_status execute_rename_database(struct session *session, const struct command_rename_database *rename,
+                                         struct sq_error *err)
+{
+    SQ_TRY(check_no_block(session, "ALTER DATABASE", err));
+    if (strcmp(rename->name, session->database_name) == 0)
+        return sq_fail_sql(err, SQ_SQL, "0A000", "current database cannot be renamed");
+    sched_forget_database(session->host->sched, rename->name);
+    SQ_TRY(engine_database_rename(session->host->databases, rename->name, rename->new_name, err));
+    log_ddl(session, "database renamed", rename->new_name);
+    return SQ_OK;
 }
 
 /* --- Dispatch ------------------------------------------------------------------------------------------------------ */
@@ -357,6 +348,8 @@ static sq_status execute_plain(struct session *session, const struct command *co
         return pending_notify(session, command->notify.channel, command->notify.payload, err);
     case COMMAND_CREATE_DATABASE:
         return execute_create_database(session, &command->create_database, err);
+    case COMMAND_RENAME_DATABASE:
+        return execute_rename_database(session, &command->rename_database, err);
     case COMMAND_ATTACH:
         return service_attach(session->service, command->attach.database, command->attach.alias, err);
     case COMMAND_DETACH:
@@ -378,8 +371,7 @@ static sq_status execute_command(struct session *session, struct portal *portal,
     case COMMAND_ROLLBACK:
         return execute_rollback(session, command->is_chain, err);
     case COMMAND_DROP_DATABASE:
-    case COMMAND_RENAME_DATABASE:
-        return execute_alone(session, portal, err, ret_tag);
+        return execute_drop_database(session, portal, err, ret_tag);
     case COMMAND_DECLARE:
         return cursors_declare(session, portal, err);
     case COMMAND_FETCH:

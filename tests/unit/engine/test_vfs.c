@@ -205,15 +205,6 @@ static void a_file_in_the_place_of_another_is_not_mixed_up_with_it(void **state)
     sqlite3_finalize(stmt);
     sqlite3_close(db);
     assert_string_equal(engine_test_text("SELECT a FROM t"), "first");
-
-    /* Who comes now would write to one of them what others read in the other. */
-    struct engine_connection *connection = NULL;
-    struct engine_connection_options options = {.stop = &test.stop};
-    assert_int_equal(engine_connection_open(test.database, &options, &test.err, &connection), SQ_IO);
-    assert_string_equal(test.err.sqlstate, "58P01");
-    assert_int_equal(rename(other_path, path), 0);
-    assert_int_equal(engine_connection_open(test.database, &options, &test.err, &connection), SQ_OK);
-    engine_connection_free(connection);
 }
 
 int main(int argc, char **argv)
