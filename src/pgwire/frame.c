@@ -11,11 +11,22 @@ _Static_assert(PGWIRE_HEADER_BYTES == 1 + PGWIRE_LENGTH_BYTES_MIN, "a header is 
 
 /* PostgreSQL manual, "Message Formats". */
 static const char *const frontend_names[UINT8_MAX + 1] = {
-    [PGWIRE_BIND] = "Bind",          [PGWIRE_CLOSE] = "Close",         [PGWIRE_COPY_DATA] = "CopyData",
-    [PGWIRE_COPY_DONE] = "CopyDone", [PGWIRE_COPY_FAIL] = "CopyFail",  [PGWIRE_DESCRIBE] = "Describe",
-    [PGWIRE_EXECUTE] = "Execute",    [PGWIRE_FLUSH] = "Flush",         [PGWIRE_FUNCTION_CALL] = "FunctionCall",
-    [PGWIRE_PARSE] = "Parse",        [PGWIRE_PASSWORD] = "Password",   [PGWIRE_QUERY] = "Query",
-    [PGWIRE_SYNC] = "Sync",          [PGWIRE_TERMINATE] = "Terminate",
+    [PGWIRE_BIND] = "Bind",
+    [PGWIRE_CLOSE] = "Close",
+    [PGWIRE_COPY_DATA] = "CopyData",
+    [PGWIRE_COPY_DONE] = "CopyDone",
+    [PGWIRE_COPY_FAIL] = "CopyFail",
+    [PGWIRE_DESCRIBE] = "Describe",
+    [PGWIRE_EXECUTE] = "Execute",
+    [PGWIRE_FLUSH] = "Flush",
+    [PGWIRE_FUNCTION_CALL] = "FunctionCall",
+    [PGWIRE_PARSE] = "Parse",
+    [PGWIRE_PASSWORD] = "Password",
+    [PGWIRE_QUERY] = "Query",
+    [PGWIRE_SYNC] = "Sync",
+    [PGWIRE_TERMINATE] = "Terminate",
+    [PGWIRE_NATIVE] = "NativeRequest",
+    [PGWIRE_NATIVE_CALL] = "NativeCallAnswer",
 };
 
 static const char *const backend_names[UINT8_MAX + 1] = {
@@ -43,6 +54,8 @@ static const char *const backend_names[UINT8_MAX + 1] = {
     [PGWIRE_PORTAL_SUSPENDED] = "PortalSuspended",
     [PGWIRE_READY_FOR_QUERY] = "ReadyForQuery",
     [PGWIRE_ROW_DESCRIPTION] = "RowDescription",
+    [PGWIRE_NATIVE] = "NativeAnswer",
+    [PGWIRE_NATIVE_CALL] = "NativeCall",
 };
 
 const char *pgwire_frontend_name(uint8_t type)

@@ -57,6 +57,12 @@ enum pgwire_copy_type {
     PGWIRE_COPY_DATA = 'd',
 };
 
+/* Of either side, and not PostgreSQL's: native mode (docs/protocol.md), once both have agreed on it. */
+enum pgwire_native_type {
+    PGWIRE_NATIVE_CALL = 'r',
+    PGWIRE_NATIVE = 'y',
+};
+
 /* Messages from the server. */
 enum pgwire_backend_type {
     PGWIRE_PARSE_COMPLETE = '1',
