@@ -93,7 +93,7 @@ integration: build venv
 	@scripts/run-tests.py --build $(BUILD) --integration -- $(PYTEST)
 
 # The sanitizers' builds have directories of their own; what takes long and finds nothing more there is left out.
-sanitized = -m 'not slow' --timeout 300 integration $(PYTEST)
+sanitized = -m 'not slow or race' --timeout 300 integration $(PYTEST)
 
 check-asan: deps-build deps-test venv
 	@CC=gcc $(cmake) -B build-asan -DSQLD_SANITIZE=address,undefined >/dev/null

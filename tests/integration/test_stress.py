@@ -213,6 +213,7 @@ PLANS = [
 
 
 @pytest.mark.slow
+@pytest.mark.race
 @pytest.mark.timeout(180 + int(SECONDS))
 def test_everything_at_once(start):
     seed = int(os.environ.get("SQLD_STRESS_SEED", random.randrange(1 << 30)))
