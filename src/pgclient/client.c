@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "net/tls.h"
 #include "pgclient/client_internal.h"
 #include "pgwire/backend.h"
 #include "pgwire/frontend.h"
@@ -45,6 +46,7 @@ void pgclient_abandon(struct pgclient *client)
 {
     if (client == NULL)
         return;
+    net_tls_free(client->tls);
     close(client->fd);
     sq_buf_done(&client->in);
     sq_buf_done(&client->out);
@@ -60,6 +62,8 @@ void pgclient_free(struct pgclient *client)
     if (client != NULL && !client->is_failed && sq_buf_length(&client->out) == 0) {
         pgwire_put_terminate(&client->out);
         pgclient_stream_flush_now(client);
+        if (client->tls != NULL)
+            net_tls_close(client->tls);
     }
     pgclient_abandon(client);
 }
@@ -252,7 +256,8 @@ bool pgclient_is_stale(struct pgclient *client)
     frame_done(client);
     struct sq_error err;
     sq_error_clear(&err);
-    sq_status status = pgclient_stream_read_now(client, &err);
+    short events;
+    sq_status status = pgclient_stream_read_now(client, &err, &events);
     struct pgwire_frame frame;
     if (status == SQ_OK || status == SQ_BUSY)
         status = frame_take(client, &err, &frame);

@@ -69,8 +69,11 @@ SQ_MUST_USE sq_status pgclient_poll(int fd, short events, int64_t deadline_us, s
 /* Appends to client->in what has come, at least one byte, after waiting for it. SQ_BUSY: the deadline has passed.
  * SQ_CLOSED: the server has gone. SQ_LIMIT: the buffer is full. The caller decides whether that is the end. */
 SQ_MUST_USE sq_status pgclient_stream_read(struct pgclient *client, int64_t deadline_us, struct sq_error *err);
-/* The same without waiting. SQ_BUSY: nothing was there. */
-SQ_MUST_USE sq_status pgclient_stream_read_now(struct pgclient *client, struct sq_error *err);
+/* The same without waiting. SQ_BUSY: nothing was there; *ret_events is what to poll(2) for. */
+SQ_MUST_USE sq_status pgclient_stream_read_now(struct pgclient *client, struct sq_error *err, short *ret_events);
+/* One byte and not more: what follows it may be TLS's. */
+SQ_MUST_USE sq_status pgclient_stream_read_byte(struct pgclient *client, int64_t deadline_us, struct sq_error *err,
+                                                uint8_t *ret_byte);
 /* Sends client->out, reading meanwhile. With a deadline that is the limit; without, `send_timeout_us` of silence is. */
 SQ_MUST_USE sq_status pgclient_stream_flush(struct pgclient *client, int64_t deadline_us, struct sq_error *err);
 /* Sends what the kernel takes at once, best effort: for the last words. */
@@ -87,6 +90,12 @@ SQ_MUST_USE sq_status pgclient_next_frame(struct pgclient *client, int64_t deadl
                                           struct pgwire_frame *ret_frame);
 SQ_MUST_USE sq_status pgclient_note_refused(struct pgclient *client, const char *name, struct sq_error *err);
 
+/* --- encryption.c -------------------------------------------------------------------------------------------------- */
+
+struct pgclient_attempt;
+/* Asks the server for encryption, and sets client->tls if it agrees. SQ_CLOSED: it does not, and sslmode demands it. */
+SQ_MUST_USE sq_status pgclient_encrypt(struct pgclient *client, struct pgclient_attempt *attempt, struct sq_error *err);
+
 /* --- startup.c ----------------------------------------------------------------------------------------------------- */
 
 /* What one attempt to connect needs to know. */
@@ -99,7 +108,11 @@ struct pgclient_attempt {
     int64_t deadline_us;
     bool is_unix;
     bool is_loopback;
-    bool is_final; /* set when this failure is the answer, and no other host need be asked */
+    bool has_tls;        /* encryption is asked for */
+    bool is_offered;     /* set when the server has agreed to it */
+    bool is_established; /* set when the connection is encrypted */
+    bool is_refused;     /* set when the failure is the server's own word */
+    bool is_final;       /* set when this failure is the answer, and no other host need be asked */
 };
 
 /* Sends the start-up packet, answers what the server asks, and reads up to the first ReadyForQuery. */

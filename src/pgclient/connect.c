@@ -100,11 +100,14 @@ static sq_status open_socket(const struct address *address, const struct pgclien
 
 SQ_DEFINE_FREEP(struct pgclient, pgclient_free)
 
-static sq_status try_address(const struct address *address, struct pgclient_attempt *attempt, struct sq_error *err,
-                             struct pgclient **ret_client)
+/* One socket, from connect() to ReadyForQuery. */
+static sq_status try_socket(const struct address *address, struct pgclient_attempt *attempt, struct sq_error *err,
+                            struct pgclient **ret_client)
 {
     int64_t timeout_us = attempt->target->connect_timeout_us;
     attempt->deadline_us = timeout_us > 0 ? sq_clock_now_us() + timeout_us : 0;
+    attempt->is_final = attempt->is_refused = false;
+    attempt->is_offered = attempt->is_established = false;
     int fd = -1;
     SQ_TRY(open_socket(address, attempt, err, &fd));
     SQ_CLEANUP(pgclient_freep) struct pgclient *client = NULL;
@@ -112,11 +115,42 @@ static sq_status try_address(const struct address *address, struct pgclient_atte
     client->peer = address->place;
     client->peer_bytes = address->bytes;
     client->send_timeout_us = attempt->target->read_timeout_us;
-    sq_status status = pgclient_start(client, attempt, err);
+    sq_status status = attempt->has_tls ? pgclient_encrypt(client, attempt, err) : SQ_OK;
+    if (status == SQ_OK)
+        status = pgclient_start(client, attempt, err);
     if (status != SQ_OK)
         return pgclient_fail(client, status, err);
     *ret_client = SQ_STEAL(client);
     return SQ_OK;
+}
+
+/* Whether sslmode lets a failed attempt be made once more the other way, with or without encryption: a handshake that
+ * failed, or a server that does not let this user in this way (28000: "no pg_hba.conf entry for …"). A wrong password is
+ * wrong both ways. */
+static bool may_retry(const struct pgclient_attempt *attempt, const struct sq_error *failure)
+{
+    bool is_refused = attempt->is_refused && strcmp(failure->sqlstate, "28000") == 0;
+    if (attempt->target->sslmode == PGCLIENT_SSL_ALLOW)
+        return is_refused;
+    if (attempt->target->sslmode != PGCLIENT_SSL_PREFER || !attempt->is_offered)
+        return false;
+    return is_refused || (!attempt->is_established && !attempt->is_final);
+}
+
+static sq_status try_address(const struct address *address, struct pgclient_attempt *attempt, struct sq_error *err,
+                             struct pgclient **ret_client)
+{
+    attempt->has_tls = !attempt->is_unix && attempt->target->sslmode >= PGCLIENT_SSL_PREFER;
+    sq_status status = try_socket(address, attempt, err, ret_client);
+    if (status == SQ_OK || attempt->is_unix || !may_retry(attempt, err))
+        return status;
+    char first[SQ_ERROR_EXTRA_MAX];
+    (void)snprintf(first, sizeof(first), "%s encryption: %.200s", attempt->has_tls ? "With" : "Without", err->text);
+    attempt->has_tls = !attempt->has_tls;
+    status = try_socket(address, attempt, err, ret_client);
+    if (status != SQ_OK && err->detail[0] == '\0')
+        sq_error_set_detail(err, "%s", first);
+    return status;
 }
 
 /* --- Addresses of one host ----------------------------------------------------------------------------------------- */
@@ -224,7 +258,6 @@ static enum outcome search_address(struct search *search, const struct address *
     struct sq_error failure;
     sq_error_clear(&failure);
     struct pgclient_attempt *attempt = &search->attempt;
-    attempt->is_final = false;
     attempt->is_unix = address->place.ss_family == AF_UNIX;
     attempt->is_loopback = is_loopback(address);
     struct pgclient *client = NULL;

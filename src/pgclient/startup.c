@@ -1,9 +1,7 @@
 /* pgclient/startup.c: from the start-up packet to the first ReadyForQuery (PostgreSQL manual, "Start-up"). */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "pgclient/client_internal.h"
+#include "pgclient/auth_internal.h"
 #include "pgwire/backend.h"
 #include "pgwire/frontend.h"
 
@@ -83,44 +81,49 @@ static sq_status note_negotiated(struct pgclient *client, const struct pgwire_fr
     return SQ_OK;
 }
 
-static sq_status authenticate(struct pgclient *client, struct pgclient_attempt *attempt,
-                              const struct pgwire_frame *frame, struct sq_error *err, bool *ret_is_done)
+/* An error of the server is the answer, and no other host would give a better one; but for "the database system is starting
+ * up" and its like (57P03). */
+static sq_status take_refusal(struct pgclient_attempt *attempt, const struct pgclient_auth *auth,
+                              const struct pgwire_frame *frame, struct sq_error *err)
 {
-    (void)client;
-    (void)attempt;
-    struct pgwire_authentication request;
-    SQ_TRY(pgwire_authentication_decode(frame, err, &request));
-    if (request.code != PGWIRE_AUTHENTICATION_OK)
-        return sq_fail_sql(err, SQ_INVALID, "28000", "the server asks for authentication %lu",
-                           (unsigned long)request.code);
-    *ret_is_done = true;
-    return SQ_OK;
+    sq_status status = pgclient_fail_report(frame, err);
+    attempt->is_refused = status != SQ_PROTOCOL;
+    attempt->is_final = attempt->is_refused && strcmp(err->sqlstate, "57P03") != 0;
+    pgclient_auth_explain(auth, err);
+    return status;
 }
 
-sq_status pgclient_start(struct pgclient *client, struct pgclient_attempt *attempt, struct sq_error *err)
+/* Up to ReadyForQuery. */
+static sq_status converse(struct pgclient *client, struct pgclient_attempt *attempt, struct pgclient_auth *auth,
+                          struct sq_error *err)
 {
-    SQ_TRY(put_startup(client, attempt, err));
-    bool is_authenticated = false;
     for (;;) {
         struct pgwire_frame frame;
         SQ_TRY(pgclient_next_frame(client, attempt->deadline_us, err, &frame));
-        if (frame.type == PGWIRE_ERROR_RESPONSE) {
-            sq_status status = pgclient_fail_report(&frame, err);
-            attempt->is_final = err->status != SQ_PROTOCOL && strcmp(err->sqlstate, "57P03") != 0;
-            return status;
-        }
+        bool is_done = auth->state == PGCLIENT_AUTH_DONE;
+        if (frame.type == PGWIRE_ERROR_RESPONSE)
+            return take_refusal(attempt, auth, &frame, err);
         if (frame.type == PGWIRE_NEGOTIATE_PROTOCOL_VERSION) {
             SQ_TRY(note_negotiated(client, &frame, err));
-        } else if (frame.type == PGWIRE_AUTHENTICATION && !is_authenticated) {
-            SQ_TRY(authenticate(client, attempt, &frame, err, &is_authenticated));
-        } else if (frame.type == PGWIRE_BACKEND_KEY_DATA && is_authenticated) {
+        } else if (frame.type == PGWIRE_AUTHENTICATION) {
+            SQ_TRY(pgclient_auth_step(client, attempt, auth, &frame, err));
+        } else if (frame.type == PGWIRE_BACKEND_KEY_DATA && is_done) {
             SQ_TRY(note_key(client, &frame, err));
-        } else if (frame.type == PGWIRE_READY_FOR_QUERY && is_authenticated) {
-            client->message_bytes_max = PGCLIENT_MESSAGE_BYTES_MAX;
+        } else if (frame.type == PGWIRE_READY_FOR_QUERY && is_done) {
             return SQ_OK;
         } else {
             return sq_fail(err, SQ_PROTOCOL, "the server sent %s while the connection was being made",
                            pgwire_backend_name(frame.type));
         }
     }
+}
+
+sq_status pgclient_start(struct pgclient *client, struct pgclient_attempt *attempt, struct sq_error *err)
+{
+    SQ_TRY(put_startup(client, attempt, err));
+    struct pgclient_auth auth = {.state = PGCLIENT_AUTH_ASKED};
+    sq_status status = converse(client, attempt, &auth, err);
+    pgclient_auth_done(&auth);
+    client->message_bytes_max = PGCLIENT_MESSAGE_BYTES_MAX;
+    return status;
 }

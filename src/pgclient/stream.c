@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "net/tls.h"
 #include "pgclient/client_internal.h"
 
 /* Milliseconds for poll(2) until the deadline, rounded up: a wait must not end before it. */
@@ -48,14 +49,16 @@ static sq_status fail_socket(struct sq_error *err, int failure)
     return SQ_CLOSED;
 }
 
-sq_status pgclient_stream_read_now(struct pgclient *client, struct sq_error *err)
+/* Reads what is there into `in`, which has room. SQ_BUSY: *ret_events is what to wait for. */
+static sq_status receive_some(struct pgclient *client, struct sq_error *err, short *ret_events)
 {
     struct sq_buf *in = &client->in;
-    /* The buffer grows with what has come, never with what a header promises. */
-    if (!sq_buf_reserve(in, PGCLIENT_READ_BYTES)) {
-        sq_status status = sq_buf_check(in, err);
-        sq_buf_truncate(in, sq_buf_length(in));
-        return status;
+    *ret_events = POLLIN;
+    if (client->tls != NULL) {
+        size_t bytes = 0;
+        SQ_TRY(net_tls_read(client->tls, sq_buf_tail(in), sq_buf_room(in), err, &bytes, ret_events));
+        sq_buf_produce(in, bytes);
+        return SQ_OK;
     }
     ssize_t count = recv(client->fd, sq_buf_tail(in), sq_buf_room(in), MSG_DONTWAIT);
     if (count > 0) {
@@ -67,21 +70,57 @@ sq_status pgclient_stream_read_now(struct pgclient *client, struct sq_error *err
     return is_would_block(errno) ? SQ_BUSY : fail_socket(err, errno);
 }
 
+sq_status pgclient_stream_read_now(struct pgclient *client, struct sq_error *err, short *ret_events)
+{
+    struct sq_buf *in = &client->in;
+    /* The buffer grows with what has come, never with what a header promises. */
+    if (!sq_buf_reserve(in, PGCLIENT_READ_BYTES)) {
+        sq_status status = sq_buf_check(in, err);
+        sq_buf_truncate(in, sq_buf_length(in));
+        return status;
+    }
+    return receive_some(client, err, ret_events);
+}
+
 sq_status pgclient_stream_read(struct pgclient *client, int64_t deadline_us, struct sq_error *err)
 {
     for (;;) {
-        sq_status status = pgclient_stream_read_now(client, err);
+        short events;
+        sq_status status = pgclient_stream_read_now(client, err, &events);
         if (status != SQ_BUSY)
             return status;
+        SQ_TRY(pgclient_poll(client->fd, events, deadline_us, err));
+    }
+}
+
+sq_status pgclient_stream_read_byte(struct pgclient *client, int64_t deadline_us, struct sq_error *err,
+                                    uint8_t *ret_byte)
+{
+    sq_assert(client->tls == NULL && sq_buf_length(&client->in) == 0);
+    for (;;) {
+        ssize_t count = recv(client->fd, ret_byte, 1, MSG_DONTWAIT);
+        if (count == 1)
+            return SQ_OK;
+        if (count == 0)
+            return sq_fail(err, SQ_CLOSED, "the server closed the connection");
+        if (!is_would_block(errno))
+            return fail_socket(err, errno);
         SQ_TRY(pgclient_poll(client->fd, POLLIN, deadline_us, err));
     }
 }
 
-/* Sends once. SQ_BUSY: the kernel takes nothing now. */
-static sq_status send_now(struct pgclient *client, struct sq_error *err)
+/* Sends once. SQ_BUSY: the kernel takes nothing now; *ret_events is what to wait for. */
+static sq_status send_some(struct pgclient *client, struct sq_error *err, short *ret_events)
 {
     struct sq_buf *out = &client->out;
     sq_assert(sq_buf_length(out) > 0);
+    *ret_events = POLLOUT;
+    if (client->tls != NULL) {
+        size_t bytes = 0;
+        SQ_TRY(net_tls_write(client->tls, sq_buf_bytes(out), sq_buf_length(out), err, &bytes, ret_events));
+        sq_buf_consume(out, bytes);
+        return SQ_OK;
+    }
     ssize_t count = send(client->fd, sq_buf_bytes(out), sq_buf_length(out), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count < 0)
         return is_would_block(errno) ? SQ_BUSY : fail_socket(err, errno);
@@ -98,14 +137,16 @@ static bool has_room(const struct pgclient *client)
 sq_status pgclient_stream_flush(struct pgclient *client, int64_t deadline_us, struct sq_error *err)
 {
     while (sq_buf_length(&client->out) > 0) {
-        sq_status status = send_now(client, err);
+        short send_events = 0;
+        short read_events = 0;
+        sq_status status = send_some(client, err, &send_events);
         if (status == SQ_OK)
             continue;
         if (status != SQ_BUSY)
             return status;
         /* Both directions: a server that sends a large answer may read nothing until it has been taken. */
         if (has_room(client)) {
-            status = pgclient_stream_read_now(client, err);
+            status = pgclient_stream_read_now(client, err, &read_events);
             if (status == SQ_OK)
                 continue;
             if (status != SQ_BUSY)
@@ -114,13 +155,14 @@ sq_status pgclient_stream_flush(struct pgclient *client, int64_t deadline_us, st
         int64_t limit_us = deadline_us;
         if (limit_us == 0 && client->send_timeout_us > 0)
             limit_us = sq_clock_now_us() + client->send_timeout_us;
-        SQ_TRY(pgclient_poll(client->fd, has_room(client) ? POLLIN | POLLOUT : POLLOUT, limit_us, err));
+        SQ_TRY(pgclient_poll(client->fd, (short)(send_events | read_events), limit_us, err));
     }
     return SQ_OK;
 }
 
 void pgclient_stream_flush_now(struct pgclient *client)
 {
-    while (sq_buf_length(&client->out) > 0 && send_now(client, NULL) == SQ_OK)
+    short events;
+    while (sq_buf_length(&client->out) > 0 && send_some(client, NULL, &events) == SQ_OK)
         continue;
 }

@@ -341,6 +341,20 @@ static sq_status preset_user(struct pgclient_target *target, struct sq_error *er
     return target->values[PGCLIENT_USER] != NULL ? SQ_OK : fail_memory(err);
 }
 
+static bool has_system_roots(const struct pgclient_target *target)
+{
+    const char *roots = target->values[PGCLIENT_SSLROOTCERT];
+    return roots != NULL && strcmp(roots, "system") == 0;
+}
+
+/* NULL: the option has no default. */
+static const char *preset_of(const struct pgclient_target *target, enum pgclient_option option)
+{
+    if (option == PGCLIENT_SSLMODE && has_system_roots(target))
+        return "verify-full";
+    return options[option].preset;
+}
+
 static sq_status fill_missing(struct pgclient_target *target, struct sq_error *err)
 {
     for (size_t i = 0; i < PGCLIENT_OPTION_COUNT; i++) {
@@ -349,7 +363,7 @@ static sq_status fill_missing(struct pgclient_target *target, struct sq_error *e
         /* A set-uid program must not be led by its user's environment. */
         const char *value = options[i].variable != NULL ? secure_getenv(options[i].variable) : NULL;
         if (value == NULL || value[0] == '\0')
-            value = options[i].preset;
+            value = preset_of(target, (enum pgclient_option)i);
         if (value != NULL && (target->values[i] = strdup(value)) == NULL)
             return fail_memory(err);
     }
@@ -439,6 +453,9 @@ static sq_status interpret_modes(struct pgclient_target *target, struct sq_error
     SQ_TRY(interpret_name(target, PGCLIENT_SSLMODE, sslmodes, SSLMODE_COUNT, err, &sslmode));
     SQ_TRY(interpret_name(target, PGCLIENT_SESSION_ATTRS, session_attrs, SESSION_ATTRS_COUNT, err, &attrs));
     target->sslmode = (enum pgclient_sslmode)sslmode;
+    /* Anybody can have a certificate that one of the system's roots has signed, for a host of their own. */
+    if (has_system_roots(target) && target->sslmode != PGCLIENT_SSL_VERIFY_FULL)
+        return fail_value(target, PGCLIENT_SSLMODE, "verify-full, which sslrootcert=system demands", err);
     target->session_attrs = (enum pgclient_session_attrs)attrs;
     const char *encoding = target->values[PGCLIENT_CLIENT_ENCODING];
     if (strcasecmp(encoding, "UTF8") != 0 && strcasecmp(encoding, "UTF-8") != 0)

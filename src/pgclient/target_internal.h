@@ -23,8 +23,8 @@ enum pgclient_option {
     PGCLIENT_PASSFILE,
     PGCLIENT_CONNECT_TIMEOUT,
     PGCLIENT_READ_TIMEOUT,
-    PGCLIENT_SSLMODE,
     PGCLIENT_SSLROOTCERT,
+    PGCLIENT_SSLMODE, /* behind sslrootcert, of which its default depends */
     PGCLIENT_SSLCERT,
     PGCLIENT_SSLKEY,
     PGCLIENT_APPLICATION_NAME,
