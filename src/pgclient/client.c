@@ -165,6 +165,16 @@ static void frame_done(struct pgclient *client)
     }
 }
 
+/* A message above the limit, too, leaves the stream out of step. */
+static sq_status fail_frame(struct sq_error *err)
+{
+    if (err != NULL) {
+        err->status = SQ_PROTOCOL;
+        (void)snprintf(err->sqlstate, sizeof(err->sqlstate), "08P01");
+    }
+    return SQ_PROTOCOL;
+}
+
 /* The next message of those that have come. SQ_BUSY: none is whole. */
 static sq_status frame_take(struct pgclient *client, struct sq_error *err, struct pgwire_frame *ret_frame)
 {
@@ -177,7 +187,7 @@ static sq_status frame_take(struct pgclient *client, struct sq_error *err, struc
         case PGWIRE_FRAME_NEED_MORE:
             return SQ_BUSY;
         case PGWIRE_FRAME_BAD:
-            return SQ_PROTOCOL;
+            return fail_frame(err);
         case PGWIRE_FRAME_READY:
             break;
         }

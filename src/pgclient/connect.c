@@ -77,7 +77,9 @@ static sq_status connect_wait(int fd, const struct address *address, int64_t dea
     if (failure == EAGAIN)
         return sq_fail(err, SQ_CLOSED, "the server accepts no more connections now");
     const char *text = strerrordesc_np(failure);
-    return sq_fail(err, SQ_CLOSED, "%s", text != NULL ? text : "unknown error");
+    sq_status status = sq_fail(err, SQ_CLOSED, "%s", text != NULL ? text : "unknown error");
+    sq_error_set_hint(err, "Is a server running there, and is it reachable?");
+    return status;
 }
 
 static sq_status open_socket(const struct address *address, const struct pgclient_attempt *attempt,
@@ -322,8 +324,7 @@ static sq_status fail_search(const struct search *search, struct sq_error *err)
     sq_status status = is_one ? search->status : SQ_CLOSED;
     sq_fail_sql(err, status, is_one && search->status != SQ_CLOSED ? search->sqlstate : "08001", "cannot connect to %s",
                 search->reasons);
-    const char *hint = search->hint[0] != '\0' ? search->hint : "Is a server running there, and is it reachable?";
-    sq_error_set_hint(err, "%s", hint);
+    sq_error_set_hint(err, "%s", search->hint);
     return status;
 }
 

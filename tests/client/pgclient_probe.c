@@ -3,6 +3,7 @@
  *     pgclient_probe URL [COMMAND]…     commands, done in order once the connection stands:
  *         query=SQL       sends it, prints each row's columns with '|' between, and the outcome
  *         status=NAME     prints what the server has reported
+ *         refused=NAME    prints whether the server has refused an option
  *         send=SQL        sends it and does not wait
  *         receive         reads the answer to it
  *         receive=MS      the same, with a time limit for silence
@@ -159,6 +160,8 @@ static void do_command(const char *command)
     } else if (strncmp(command, "status", length) == 0) {
         const char *status = pgclient_status(client, value);
         printf("status %s\n", status != NULL ? status : "(none)");
+    } else if (strncmp(command, "refused", length) == 0) {
+        printf("refused %d\n", (int)pgclient_has_refused(client, value));
     } else if (strncmp(command, "receive", length) == 0) {
         read_answers(strtol(value, NULL, 10) * SQ_US_PER_MS, 1, true);
     } else if (strncmp(command, "cancel", length) == 0) {
@@ -166,7 +169,8 @@ static void do_command(const char *command)
     } else if (strncmp(command, "alarm", length) == 0) {
         do_alarm();
     } else if (strncmp(command, "stale", length) == 0) {
-        printf("stale %d failed %d\n", (int)pgclient_is_stale(client), (int)pgclient_is_failed(client));
+        bool is_stale = pgclient_is_stale(client);
+        printf("stale %d failed %d\n", (int)is_stale, (int)pgclient_is_failed(client));
     } else if (strncmp(command, "read", length) == 0) {
         if (fgets(line, sizeof(line), stdin) == NULL)
             abort();
