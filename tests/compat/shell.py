@@ -97,9 +97,14 @@ def play_script(run, path, names):
     for name, text in zip(pieces[1::2], pieces[2::2]):
         run.results.add(unit, name, OK, value=run.show(text))
     run.results.add(unit, "stderr", OK, value=run.show(ended.err))
-    # The shell's exit code says whether its last statement failed: the same with both libraries, whatever it is.
+    finish(run, unit, ended)
+
+
+def finish(run, unit, ended):
+    """The shell's exit code says whether something failed: the same with both libraries, whatever it is."""
     outcome, detail = ended.outcome()
-    run.results.add(unit, END, CRASH if outcome == CRASH else FAIL if ended.is_late else OK, detail, value=detail)
+    is_good = outcome != CRASH and not ended.is_late
+    run.results.add(unit, END, OK if is_good else outcome, detail, value=detail)
 
 
 def read_until(fd, end, deadline):
@@ -137,7 +142,7 @@ def end_process(run, pid, fd):
     if is_late:
         os.kill(pid, signal.SIGKILL)
         ended = os.waitpid(pid, 0)
-    run.finish("terminal", Ended(os.waitstatus_to_exitcode(ended[1]), is_late, "", ""))
+    finish(run, "terminal", Ended(os.waitstatus_to_exitcode(ended[1]), is_late, "", ""))
 
 
 def converse(run):
