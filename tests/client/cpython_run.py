@@ -1,4 +1,4 @@
-"""Runs CPython's own tests of its sqlite3 module, and writes what becomes of each to a file, a JSON object in each line.
+"""Runs CPython's own tests of its sqlite3 module, and writes what becomes of each to a file, a JSON object a line.
 
     python3 cpython_run.py DIR RESULT [FILE]...    DIR: has test_sqlite3; FILE: test_dbapi, …; default: all
 

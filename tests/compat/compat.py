@@ -97,9 +97,7 @@ def main():
                 module.prepare(given.work)
                 print(report.counts(baseline(module, given.work, given.keep_baseline)))
                 continue
-            compared = compare_program(
-                module, given.work, is_remote=not given.local, keep_baseline=given.keep_baseline
-            )
+            compared = compare_program(module, given.work, is_remote=not given.local, keep_baseline=given.keep_baseline)
             done.append((module, compared))
             is_good = is_good and not compared.unexpected() and not compared.stale
             print(report.differences(compared, details=False), end="")

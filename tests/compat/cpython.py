@@ -1,7 +1,7 @@
 """CPython's own tests of its sqlite3 module (test.test_sqlite3), each of its files in a process of its own.
 
-The interpreter is $COMPAT_PYTHON or Debian's. Its own copy of the tests is used if it has one; Debian's has none, so they
-come from its package's source."""
+The interpreter is $COMPAT_PYTHON or Debian's. Its own copy of the tests is used if it has one; Debian's has none, so
+they come from its package's source."""
 
 import json
 import os

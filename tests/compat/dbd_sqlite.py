@@ -1,5 +1,5 @@
-"""Perl's DBD::SQLite, as Debian packages it with the system's library, and the tests of its package's source: each file of
-t/ in a process of its own, as prove(1) runs them; its tests are the lines of its TAP output."""
+"""Perl's DBD::SQLite, as Debian packages it with the system's library, and the tests of its package's source: each
+file of t/ in a process of its own, as prove(1) runs them; its tests are the lines of its TAP output."""
 
 import re
 import shutil
@@ -47,7 +47,8 @@ def play(run):
         outcome, detail = ended.outcome()
         if outcome == OK and complaint:
             outcome = FAIL
-        run.results.add(unit, END, outcome, run.show(f"{detail} {complaint}\n{ended.err[-2000:]}") if outcome != OK else "")
+        text = f"{detail} {complaint}\n{ended.err[-2000:]}" if outcome != OK else ""
+        run.results.add(unit, END, outcome, run.show(text))
 
 
 def switches(path):

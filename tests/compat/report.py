@@ -36,12 +36,12 @@ def table(done, skipped):
     lines = [HEAD, *rows(done)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     text = ""
-    for line in lines:
-        first, *rest = (cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
-        text += "  ".join([first, *rest]).rstrip() + "\n"
+    for first, *rest in lines:
+        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(rest, widths[1:]))]
+        text += "  ".join(cells) + "\n"
     for module, compared in done:
         for known in compared.stale:
-            text += f"STALE {module.NAME}: no test differs any more that matches \"{known.pattern}\"\n"
+            text += f'STALE {module.NAME}: no test differs any more that matches "{known.pattern}"\n'
     for module, why in skipped:
         text += f"SKIPPED {module.TITLE}: {why}\n"
     return text
@@ -81,8 +81,8 @@ def page(done, skipped):
     text = (
         "# Programs that nobody here wrote\n\n"
         "<!-- Made by `make compat-docs`. -->\n\n"
-        "Each program's own tests are run twice: with Debian's libsqlite3, and with the drop-in library and a live sqld,\n"
-        "where every file database is remote. [tests/compat](../tests/compat/README.md) says how.\n\n"
+        "Each program's own tests are run twice: with Debian's libsqlite3, and with the drop-in library and a live\n"
+        "sqld, where every file database is remote. [tests/compat](../tests/compat/README.md) says how.\n\n"
     )
     text += "| " + " | ".join(HEAD) + " |\n|---" + "|--:" * (len(HEAD) - 1) + "|\n"
     text += "".join("| " + " | ".join(row) + " |\n" for row in rows(done))
@@ -93,8 +93,7 @@ def page(done, skipped):
             continue
         text += f"\n## {module.TITLE}\n\n| test | baseline | drop-in | why |\n|---|---|---|---|\n"
         for d in compared.differences:
-            before, after = d.baseline.outcome, d.dropin.outcome
             name = "the unit's end" if d.name == END else d.name
-            cells = (f"`{d.unit}` {name}", before, after if before != after else "other output", d.reason or "**unexpected**")
+            cells = (f"`{d.unit}` {name}", *d.outcomes(), d.reason or "**unexpected**")
             text += "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
     return text

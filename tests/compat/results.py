@@ -1,11 +1,12 @@
 """What became of a program's tests, with one library and with another, and what differs.
 
-A test has a unit (a file, a script: what runs in one process), a name within it, an outcome and sometimes a value, for
-tests that only say something (a shell's output) instead of judging it. Two runs are the same where outcome and value are.
+A test has a unit (a file, a script: what runs in one process), a name within it, an outcome and sometimes a value,
+for tests that only say something (a shell's output) instead of judging it. Two runs are the same where outcome and
+value are.
 
 1. Nothing is lost: a test that one of the runs does not have is a difference, and so is a unit that ended otherwise.
-2. A difference is "known" if known-differences.txt has it, with its reason. An entry there whose tests do not differ any
-   more is stale, and as wrong as an unexpected difference; one that begins with "?" may differ or not.
+2. A difference is "known" if known-differences.txt has it, with its reason. An entry there whose tests do not differ
+   any more is stale, and as wrong as an unexpected difference; one that begins with "?" may differ or not.
 """
 
 import json
@@ -106,8 +107,12 @@ class Difference:
     reason: str = ""  # of the known difference; "": unexpected
 
     def title(self):
+        before, after = self.outcomes()
+        return f"{self.unit} {self.name}: {before} -> {after}"
+
+    def outcomes(self):
         before, after = self.baseline.outcome, self.dropin.outcome
-        return f"{self.unit} {self.name}: {before if before != after else 'output'} -> {after if before != after else 'other output'}"
+        return (before, after) if before != after else (before, "other output")
 
 
 @dataclass
@@ -135,7 +140,7 @@ class Comparison:
 
 
 def compare(baseline, dropin, known=()):
-    """All differences of two runs of one program, in the order of the baseline; then those that only the other one has."""
+    """All differences of two runs of one program, in the order of the baseline; then tests that it does not have."""
     assert baseline.program == dropin.program
     absent = Outcome(ABSENT)
     keys = [*baseline.tests, *(key for key in dropin.tests if key not in baseline.tests)]

@@ -101,8 +101,8 @@ def play(command, *, cwd, env, limit_s, out, stdin=None):
 class Run:
     """One program with one library: its directory, environment, server and results.
 
-    `is_remote`: with the drop-in library, all file databases are of a server that is started for this run; otherwise the
-    drop-in passes everything on to the real library."""
+    `is_remote`: with the drop-in library, all file databases are of a server that is started for this run; otherwise
+    the drop-in passes everything on to the real library."""
 
     def __init__(self, module, library, work, is_remote):
         self.module = module

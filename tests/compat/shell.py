@@ -1,8 +1,8 @@
 """The sqlite3 shell: the scripts of shell/, their output compared piece by piece, and a conversation at a terminal.
 
-A line "=== NAME" in a script's output begins the test of that name, whose value is what follows. What the shell wrote to
-stderr is one more test, and so is each line of the conversation. In the scripts, FILL is shell/fill.sql, DATA a file of
-comma-separated values, and DUMP a dump of $COMPAT_DUMP_MB megabytes (default 5)."""
+A line "=== NAME" in a script's output begins the test of that name, whose value is what follows. What the shell wrote
+to stderr is one more test, and so is each line of the conversation. In the scripts, FILL is shell/fill.sql, DATA a file
+of comma-separated values, and DUMP a dump of $COMPAT_DUMP_MB megabytes (default 5)."""
 
 import os
 import random

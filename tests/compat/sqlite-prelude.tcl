@@ -1,5 +1,5 @@
-# Lets SQLite's own test scripts (test/*.test of its source) run under a stock tclsh with the packaged Tcl binding, that is
-# with the libsqlite3 that the dynamic linker finds, instead of SQLite's "testfixture", which has the library built in.
+# Lets SQLite's own test scripts (test/*.test of its source) run under a stock tclsh with the packaged Tcl binding, that
+# is with the libsqlite3 that the dynamic linker finds, instead of SQLite's "testfixture", which has it built in.
 #
 #     COMPAT_RESULTS=FILE tclsh sqlite-prelude.tcl DIR/NAME.test
 #
@@ -8,8 +8,8 @@
 #    out what needs them.
 # 2. The commands of testfixture that tester.tcl calls for every script do nothing here, or what the binding can do.
 #    Others do not exist: a script that calls one fails there, with either library.
-# 3. What became of each test is written to $COMPAT_RESULTS, a line for each: "ok", NAME or "fail", NAME, OUTPUT, with tabs
-#    between them; and "end" if the script came to its end.
+# 3. What became of each test is written to $COMPAT_RESULTS, a line for each: "ok", NAME or "fail", NAME, OUTPUT, with
+#    tabs between them; and "end" if the script came to its end.
 
 package require sqlite3
 
@@ -37,7 +37,7 @@ prelude_db close
 foreach {feature option} [array get option_names] {
     set sqlite_options($feature) [expr {[lsearch $compile_options $option] >= 0}]
 }
-foreach {feature option} {like_match_blobs LIKE_DOESNT_MATCH_BLOBS lookaside OMIT_LOOKASIDE shared_cache OMIT_SHARED_CACHE} {
+foreach {feature option} {like_match_blobs LIKE_DOESNT_MATCH_BLOBS lookaside OMIT_LOOKASIDE} {
     set sqlite_options($feature) [expr {[lsearch $compile_options $option] < 0}]
 }
 # Everything else is there: a library without it says OMIT_… .

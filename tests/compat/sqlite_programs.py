@@ -1,5 +1,5 @@
-"""SQLite's own test programs, from its source, linked with -lsqlite3: mptest (scripts that several processes play against
-one database) and speedtest1 (loads; here for their results, not their times).
+"""SQLite's own test programs, from its source, linked with -lsqlite3: mptest (scripts that several processes play
+against one database) and speedtest1 (loads; here for their results, not their times).
 
 mptest only counts its tests, over all of its processes: those of a script are numbered here, the last ones being those
 that failed. What speedtest1 computes is hashed by itself; it is the value of the test "verification hash"."""

@@ -1,5 +1,5 @@
-"""SQLite's own test scripts (test/*.test of its source), under a stock tclsh with the packaged Tcl binding: the files of
-sqlite-tests.txt, each in a process of its own. sqlite-prelude.tcl stands in for testfixture."""
+"""SQLite's own test scripts (test/*.test of its source), under a stock tclsh with the packaged Tcl binding: the files
+of sqlite-tests.txt, each in a process of its own. sqlite-prelude.tcl stands in for testfixture."""
 
 import subprocess
 

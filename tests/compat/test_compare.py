@@ -94,9 +94,16 @@ def test_one_that_may_be_the_same_is_never_stale():
 
 @pytest.mark.parametrize(
     "pattern, name, expected",
-    [("unit a", "a", True), ("unit a", "ab", False), ("unit a*", "ab", True), ("*b*", "abc", True), ("unit a.b", "aXb", False),
-     ("unit [a]", "a", False), ("unit *", "two\nlines", True)],
-)  # fmt: skip
+    [
+        ("unit a", "a", True),
+        ("unit a", "ab", False),
+        ("unit a*", "ab", True),
+        ("*b*", "abc", True),
+        ("unit a.b", "aXb", False),
+        ("unit [a]", "a", False),
+        ("unit *", "two\nlines", True),
+    ],
+)
 def test_a_star_is_the_only_special_character(pattern, name, expected):
     assert Known("program", pattern, "").matches("program", "unit", name) is expected
 
