@@ -13,6 +13,9 @@
 #     make fuzz         every fuzzer for FUZZ_SECONDS (60), from a random place
 #     make bench        sqld beside PostgreSQL and SQLite, into docs/benchmarks.md: some ten minutes, on a machine that does
 #                       nothing else (BENCH_SECONDS=1 BENCH_ROUNDS=1 BENCH_ONLY=select,result: a quick look)
+#     make compat       other people's test suites with SQLite's library and with the drop-in: tests/compat/README.md
+#                       (COMPAT='cpython shell': only those; COMPAT_ARGS=--local: without a server; make compat-docs:
+#                       writes docs/compatibility-results.md)
 #     make format       formats the C files
 #     make docs         writes docs/sqld.1, docs/configuration.md and docs/client-compatibility.md anew
 #     make install      PREFIX (/usr/local) and DESTDIR are respected
@@ -25,6 +28,8 @@ DESTDIR ?=
 DEPS ?= yes
 ARGS ?=
 PYTEST ?=
+COMPAT ?=
+COMPAT_ARGS ?=
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
 FUZZ_RUNS ?= 20000
@@ -33,8 +38,8 @@ cmake = cmake -G Ninja -S .
 c_files = $$(git ls-files -co --exclude-standard '*.c' '*.h' | while read -r f; do [ -f "$$f" ] && echo "$$f"; done)
 
 .PHONY: all build run test unit integration venv check check-format check-rooms check-banned check-tables check-lint \
-	check-clang check-asan check-tsan check-fuzz soak fuzz fuzzers bench format docs install gdb clean deps deps-build deps-test \
-	deps-check deps-bench
+	check-clang check-asan check-tsan check-fuzz soak fuzz fuzzers bench compat compat-docs format docs install gdb \
+	clean deps deps-build deps-test deps-check deps-bench deps-compat
 .NOTPARALLEL:
 
 all: build
@@ -42,7 +47,7 @@ all: build
 # --- what is needed ---
 
 deps: deps-build deps-test deps-check
-deps-build deps-test deps-check deps-bench:
+deps-build deps-test deps-check deps-bench deps-compat:
 ifneq ($(DEPS),no)
 	@scripts/deps.sh $(@:deps-%=%)
 endif
@@ -124,6 +129,15 @@ bench: deps-build deps-bench
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory --silent $(BUILD)/bench/load $(BUILD)/bench/floor $(BUILD)/bench/embedded
 	@bench/bench.py --build $(BUILD)
+
+# Sources that Debian does not package come from its source packages; what cannot be had is skipped, visibly.
+compat compat-docs: deps-build deps-compat
+	@$(MAKE) --no-print-directory build
+ifneq ($(DEPS),no)
+	@scripts/compat-deps.sh $(BUILD)/compat/src
+endif
+	@SQLD_BIN=$(abspath $(BUILD))/bin/sqld tests/compat/compat.py --work $(BUILD)/compat \
+		$(if $(filter compat-docs,$@),--docs) $(COMPAT_ARGS) $(COMPAT)
 
 bench_flags = -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Werror

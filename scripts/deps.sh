@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that sqld needs: the one list of them.
 #
-#     scripts/deps.sh [GROUP]...      groups: build test check bench; default: build
+#     scripts/deps.sh [GROUP]...      groups: build test check bench compat; default: build
 #
 # Says nothing and takes no time when everything is there. Packages for the tests that come from npm, PyPI, Maven or Go
 # are no business of this script: the tests put them into build/.
@@ -48,15 +48,23 @@ check man-db                            formats the man page as its readers do
 bench postgresql-15                     the server to compare with, and pgbench
 bench libpq-dev                         the loads that pgbench does not have
 bench python3                           the driver
+compat python3                          the driver; CPython's tests of its sqlite3 module
+compat xz-utils:xz                      unpacks their source
+compat libdbd-sqlite3-perl              Perl's DBD::SQLite
+compat golang-go:go                     builds Go's tests
+compat golang-github-mattn-go-sqlite3-dev  Go's SQLite driver with its tests
+compat tcl                              SQLite's own test scripts …
+compat libsqlite3-tcl                   … and its Tcl binding
+compat sqlite3                          the shell
 LIST
 }
 
 groups=${*:-build}
 for group in $groups; do
     case $group in
-    build | test | check | bench) ;;
+    build | test | check | bench | compat) ;;
     *)
-        echo "deps.sh: no group is named '$group'; there are: build test check bench" >&2
+        echo "deps.sh: no group is named '$group'; there are: build test check bench compat" >&2
         exit 2
         ;;
     esac

@@ -1,8 +1,11 @@
-"""Runs CPython's own tests of its sqlite3 module, and writes what became of each as JSON: {test: outcome}.
+"""Runs CPython's own tests of its sqlite3 module, and writes what becomes of each to a file, a JSON object a line.
 
-    python3 cpython_run.py DIR RESULT    DIR: has test_sqlite3
+    python3 cpython_run.py DIR RESULT [FILE]...    DIR: has test_sqlite3; FILE: test_dbapi, …; default: all
 
-Started by test_cpython.py, with the system's Python and nothing of pytest's."""
+    {"begun": TEST}    {"test": TEST, "outcome": …, "why": …}    {"libraries": [PATH, …]}, last: libsqlite3 as loaded
+
+Each line is written at once, so that one sees where a process that died was. Started by test_cpython.py and
+tests/compat, with the tested Python and nothing of pytest's."""
 
 import json
 import sys
@@ -11,21 +14,33 @@ from pathlib import Path
 
 import test  # CPython's package of that name
 
-test.__path__.append(sys.argv[1])
+if sys.argv[1] not in test.__path__:
+    test.__path__.append(sys.argv[1])
 
 
 class Outcomes(unittest.TestResult):
-    def __init__(self):
+    def __init__(self, file):
         super().__init__()
+        self.file = file
         self.outcomes = {}
-        self.why = {}
+
+    def write(self, **record):
+        self.file.write(json.dumps(record) + "\n")
+        self.file.flush()
+
+    def startTest(self, case):  # noqa: N802
+        super().startTest(case)
+        self.write(begun=case.id())
+
+    def stopTest(self, case):  # noqa: N802
+        super().stopTest(case)
+        outcome, why = self.outcomes.pop(case.id(), ("ok", ""))
+        self.write(test=case.id(), outcome=outcome, why=why)
 
     def note(self, case, outcome, why=""):
-        self.outcomes[case.id()] = outcome
-        self.why[case.id()] = why
-
-    def addSuccess(self, case):  # noqa: N802
-        self.outcomes.setdefault(case.id(), "ok")
+        self.outcomes[case.id()] = (outcome, why)
+        if not isinstance(case, unittest.TestCase):  # a fixture of a class or module, which does not start and stop
+            self.stopTest(case)
 
     def addFailure(self, case, err):  # noqa: N802
         self.note(case, "failed", self._exc_info_to_string(err, case))
@@ -48,11 +63,12 @@ class Outcomes(unittest.TestResult):
 
 
 def main():
-    result = Outcomes()
-    names = [f"test.test_sqlite3.{p.stem}" for p in sorted(Path(sys.argv[1]).glob("test_sqlite3/test_*.py"))]
-    unittest.defaultTestLoader.loadTestsFromNames(names).run(result)
-    used = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libsqlite3" in line}
-    Path(sys.argv[2]).write_text(json.dumps({"outcomes": result.outcomes, "why": result.why, "libraries": sorted(used)}))
+    files = sys.argv[3:] or sorted(p.stem for p in Path(sys.argv[1]).glob("test_sqlite3/test_*.py"))
+    with open(sys.argv[2], "w") as file:
+        result = Outcomes(file)
+        unittest.defaultTestLoader.loadTestsFromNames([f"test.test_sqlite3.{name}" for name in files]).run(result)
+        used = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libsqlite3" in line}
+        result.write(libraries=sorted(used))
 
 
 main()

@@ -39,7 +39,7 @@ def tests():
 
 def run(tests, library, cwd):
     cwd.mkdir()
-    result = cwd / "result.json"
+    result = cwd / "result.jsonl"
     done = subprocess.run(
         [PYTHON, HERE / "cpython_run.py", tests, result],
         cwd=cwd,
@@ -49,7 +49,13 @@ def run(tests, library, cwd):
         timeout=110,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(result.read_text())
+    records = [json.loads(line) for line in result.read_text().splitlines()]
+    ended = [r for r in records if "test" in r]
+    return {
+        "outcomes": {r["test"]: r["outcome"] for r in ended},
+        "why": {r["test"]: r["why"] for r in ended},
+        "libraries": records[-1]["libraries"],
+    }
 
 
 def test_cpythons_own_tests_have_the_same_outcomes(tests, tmp_path):

@@ -1,0 +1,121 @@
+#!/usr/bin/python3
+"""Runs other people's test suites with Debian's libsqlite3 and with the drop-in library, and compares: README.md.
+
+    compat.py [OPTION]... [PROGRAM]...     default: all programs
+
+    --local           the drop-in with no server: all databases local, passed on to the real library
+    --baseline        only the baseline
+    --keep-baseline   takes the results of an earlier baseline run where there are any
+    --docs            writes docs/compatibility-results.md from the results of this run (all programs, with a server)
+    --work DIR        default build/compat
+
+The exit code is 0 if every difference is a known one, every known one is still there, and every baseline passed as many
+tests as it should."""
+
+import argparse
+import importlib
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import report  # noqa: E402
+from results import OK, Results, compare, read_known  # noqa: E402
+from runner import BASELINE, DROP_IN, ROOT, NotRun, Run  # noqa: E402
+
+MODULES = ("cpython", "dbd_sqlite", "go_sqlite3", "sqlite_tests", "sqlite_programs", "shell")
+KNOWN = Path(__file__).parent / "known-differences.txt"
+
+
+def programs():
+    modules = [importlib.import_module(name) for name in MODULES]
+    return {module.NAME: module for module in modules}
+
+
+def results_path(work, module, library):
+    return work / module.NAME / f"{library}.json"
+
+
+def run_once(module, library, work, is_remote):
+    """One program's results with one library."""
+    shutil.rmtree(work / module.NAME / library, ignore_errors=True)
+    results_path(work, module, library).unlink(missing_ok=True)
+    with Run(module, library, work, is_remote) as run:
+        module.play(run)
+    run.results.versions = module.versions(work)
+    run.results.save(results_path(work, module, library))
+    return run.results
+
+
+def baseline(module, work, keep):
+    path = results_path(work, module, BASELINE)
+    results = Results.load(path) if keep and path.exists() else run_once(module, BASELINE, work, False)
+    passed = results.count(OK)
+    if passed < module.LEAST_PASSED:
+        raise AssertionError(f"{module.NAME}: the baseline passed {passed} tests, less than {module.LEAST_PASSED}")
+    return results
+
+
+def compare_program(module, work, *, is_remote=True, keep_baseline=False):
+    """Both runs of a program, compared; NotRun if something that it needs is not here. For pytest too."""
+    work = Path(work).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    module.prepare(work)
+    before = baseline(module, work, keep_baseline)
+    after = run_once(module, DROP_IN, work, is_remote)
+    return compare(before, after, read_known(KNOWN) if is_remote else ())
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("programs", nargs="*", metavar="PROGRAM")
+    parser.add_argument("--local", action="store_true")
+    parser.add_argument("--baseline", action="store_true")
+    parser.add_argument("--keep-baseline", action="store_true")
+    parser.add_argument("--docs", action="store_true")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "compat")
+    given = parser.parse_args()
+    unknown = set(given.programs) - set(programs())
+    if unknown:
+        parser.error(f"no program is named {', '.join(sorted(unknown))}; there are: {' '.join(programs())}")
+    if given.docs and (given.local or given.baseline or given.programs):
+        parser.error("--docs needs all programs, with a server")
+    given.work = given.work.resolve()
+    return given
+
+
+def main():
+    given = options()
+    given.work.mkdir(parents=True, exist_ok=True)
+    chosen = [module for name, module in programs().items() if not given.programs or name in given.programs]
+    done, skipped, is_good = [], [], True
+    for module in chosen:
+        print(f"{module.NAME} …", flush=True)
+        try:
+            if given.baseline:
+                module.prepare(given.work)
+                print(report.counts(baseline(module, given.work, given.keep_baseline)))
+                continue
+            compared = compare_program(module, given.work, is_remote=not given.local, keep_baseline=given.keep_baseline)
+            done.append((module, compared))
+            is_good = is_good and not compared.unexpected() and not compared.stale
+            print(report.differences(compared, details=False), end="")
+        except NotRun as why:
+            skipped.append((module, str(why)))
+            print(f"SKIPPED: {why}")
+        except AssertionError as why:
+            is_good = False
+            print(f"FAILED: {why}")
+    if not given.baseline:
+        text = report.table(done, skipped)
+        (given.work / "summary.txt").write_text(text)
+        (given.work / "differences.txt").write_text("\n".join(report.differences(c, details=True) for _, c in done))
+        print(f"\n{text}\n{given.work}/differences.txt has every difference in full.")
+    if given.docs:
+        (ROOT / "docs" / "compatibility-results.md").write_text(report.page(done, skipped))
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
