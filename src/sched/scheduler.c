@@ -15,7 +15,8 @@
  *
  * Invariants: (1) the connection writes only while the slots of its database and of all it has attached are held; (2) they
  * are given back as soon as the connection holds no write lock, after every call that could have ended a transaction, and
- * after rests_on was raised; (3) a query that has ended has been reset: no statement is left in the middle by DONE or FAILED. */
+ * after rests_on was raised, but never within a step or between begin and end (`busy_depth`), where queries of the client's
+ * functions may come and go; (3) a query that has ended has been reset: no statement is left in the middle by DONE or FAILED. */
 #include "sched/scheduler.h"
 
 #include <pthread.h>
@@ -60,8 +61,9 @@ struct sched_service {
     struct sched *sched;
     struct sched_database *database;
     struct write_set write_set;
-    bool has_ticket;   /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
-    bool has_snapshot; /* the connection reads a snapshot whose position is in rests_on */
+    bool has_ticket;     /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
+    unsigned busy_depth; /* steps that SQLite is in, and work that has begun, one within the other */
+    bool has_snapshot;   /* the connection reads a snapshot whose position is in rests_on */
     struct engine_connection *connection; /* NULL until the first statement, and again while the session rests */
     struct engine_carried carried;        /* while it rests: what the last connection has left */
     uint64_t generation;                  /* above all generations of former connections */
@@ -114,7 +116,7 @@ static void settle_slot(struct sched_service *service)
     enum engine_txn txn = service->connection != NULL ? engine_connection_txn(service->connection) : ENGINE_TXN_NONE;
     if (service->has_snapshot && (service->connection == NULL || !engine_connection_has_snapshot(service->connection)))
         service->has_snapshot = false;
-    if (!service->has_ticket || txn == ENGINE_TXN_WRITE)
+    if (!service->has_ticket || txn == ENGINE_TXN_WRITE || service->busy_depth > 0)
         return;
     if (service->connection != NULL)
         note_commit(service);
@@ -336,7 +338,9 @@ static enum query_progress step_query(struct sched_service *service, struct quer
     uint64_t row_count_end = query->row_limit > 0 ? query->row_count + query->row_limit : UINT64_MAX;
     int64_t slice_end_us = 0;
     for (;;) {
+        service->busy_depth++;
         enum engine_step step = engine_statement_step(engine, err);
+        service->busy_depth--;
         note_snapshot(service);
         /* With the first step come the snapshots, also of attached databases: what they hold must be on disk before
          * anything is said of it, and if that is an error. */
@@ -430,6 +434,45 @@ static sq_status sched_exec(struct service *base, const char *sql, struct sq_err
     if (status == SQ_OK)
         status = engine_connection_settle_attached(service->connection, err);
     settle_slot(service);
+    return status;
+}
+
+/* --- Work that is no statement -------------------------------------------------------------------------------------- */
+
+static sq_status sched_begin(struct service *base, struct query *query, struct sq_error *err,
+                             struct engine_connection **ret_connection)
+{
+    struct sched_service *service = service_of(base);
+    sq_assert(query->stage == QUERY_NEW && query->statement == NULL);
+    SQ_TRY(open_connection(service, err));
+    SQ_TRY(check_disk(service, err));
+    service->busy_depth++;
+    *ret_connection = service->connection;
+    return SQ_OK;
+}
+
+static enum query_progress sched_claim(struct service *base, struct query *query, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    sq_assert(service->busy_depth > 0 && query->statement == NULL);
+    enum engine_stop_reason reason = engine_stop_check(&base->context->stop);
+    enum query_progress progress = QUERY_DONE;
+    if (SQ_UNLIKELY(reason != ENGINE_STOP_NONE)) {
+        sq_status status = engine_stop_fail(err, reason);
+        sq_assert(status != SQ_OK);
+        return fail_query(service, query);
+    }
+    return take_slot(service, query, err, &progress) ? QUERY_DONE : progress;
+}
+
+static sq_status sched_end(struct service *base, struct query *query, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    sq_assert(service->busy_depth > 0 && query->statement == NULL);
+    note_snapshot(service);
+    sq_status status = engine_connection_settle_attached(service->connection, err);
+    service->busy_depth--;
+    (void)end_query(service, query, QUERY_DONE);
     return status;
 }
 
@@ -567,6 +610,9 @@ static const struct service_ops sched_ops = {
     .statement_bytes = sched_statement_bytes,
     .may_rest = sched_may_rest,
     .rest = sched_rest,
+    .begin = sched_begin,
+    .claim = sched_claim,
+    .end = sched_end,
     .free = sched_service_free,
 };
 

@@ -87,6 +87,22 @@ void service_forward_rest(struct service *service)
     service_rest(service->inner);
 }
 
+sq_status service_forward_begin(struct service *service, struct query *query, struct sq_error *err,
+                                struct engine_connection **ret_connection)
+{
+    return service_begin(service->inner, query, err, ret_connection);
+}
+
+enum query_progress service_forward_claim(struct service *service, struct query *query, struct sq_error *err)
+{
+    return service_claim(service->inner, query, err);
+}
+
+sq_status service_forward_end(struct service *service, struct query *query, struct sq_error *err)
+{
+    return service_end(service->inner, query, err);
+}
+
 sq_status service_wrap(struct service *inner, const struct service_ops *ops, struct sq_error *err,
                        struct service **ret_service)
 {

@@ -18,6 +18,10 @@
  *
  * Whoever stops running a query before DONE or FAILED calls service_finish().
  *
+ * Work that is no statement (a blob is opened, a checkpoint made) is done on the engine's connection itself, between
+ * service_begin() and service_end(), and if it writes after service_claim(). A statement that is being stepped may lead to
+ * other queries on its connection (a function of the client's asks something): they are run to their end meanwhile.
+ *
  * Threads: one connection's service, context and queries are used by one thread at a time. */
 #ifndef SQ_SCHED_SERVICE_H
 #define SQ_SCHED_SERVICE_H
@@ -127,6 +131,10 @@ struct service_ops {
     size_t (*statement_bytes)(struct service *service, struct service_statement *statement);
     bool (*may_rest)(struct service *service);
     void (*rest)(struct service *service);
+    sq_status (*begin)(struct service *service, struct query *query, struct sq_error *err,
+                       struct engine_connection **ret_connection);
+    enum query_progress (*claim)(struct service *service, struct query *query, struct sq_error *err);
+    sq_status (*end)(struct service *service, struct query *query, struct sq_error *err);
     void (*free)(struct service *service);
 };
 
@@ -231,6 +239,24 @@ static inline void service_rest(struct service *service)
 {
     service->ops->rest(service);
 }
+/* Begins work on the engine's connection that is no statement: `query` is zeroed but for its verb, and stands for it. On
+ * failure there is nothing to end. Until service_end() no lock is given back, whatever queries are run meanwhile. */
+SQ_MUST_USE static inline sq_status service_begin(struct service *service, struct query *query, struct sq_error *err,
+                                                  struct engine_connection **ret_connection)
+{
+    return service->ops->begin(service, query, err, ret_connection);
+}
+/* Asks for the write slot, between begin and end. DONE: it is held; WAITING: ask again as with service_run(); FAILED. */
+static inline enum query_progress service_claim(struct service *service, struct query *query, struct sq_error *err)
+{
+    return service->ops->claim(service, query, err);
+}
+/* The work is over, or given up: what it has read or committed is noted in rests_on, and the slot goes on if no
+ * transaction that writes is open. The failure is one of the disk: nothing may be said of what was seen. */
+SQ_MUST_USE static inline sq_status service_end(struct service *service, struct query *query, struct sq_error *err)
+{
+    return service->ops->end(service, query, err);
+}
 /* Rolls back what is open and frees the service and those inside it. NULL is allowed. */
 static inline void service_free(struct service *service)
 {
@@ -265,6 +291,10 @@ uint64_t service_forward_generation(struct service *service);
 size_t service_forward_statement_bytes(struct service *service, struct service_statement *statement);
 bool service_forward_may_rest(struct service *service);
 void service_forward_rest(struct service *service);
+sq_status service_forward_begin(struct service *service, struct query *query, struct sq_error *err,
+                                struct engine_connection **ret_connection) SQ_MUST_USE;
+enum query_progress service_forward_claim(struct service *service, struct query *query, struct sq_error *err);
+sq_status service_forward_end(struct service *service, struct query *query, struct sq_error *err) SQ_MUST_USE;
 /* Frees `inner` and then the layer itself, which came from malloc(). */
 void service_forward_free(struct service *service);
 
@@ -275,10 +305,14 @@ void service_forward_free(struct service *service);
     .attach = service_forward_attach, .detach = service_forward_detach, .reset = service_forward_reset,                \
     .generation = service_forward_generation, .statement_bytes = service_forward_statement_bytes,                      \
     .may_rest = service_forward_may_rest, .rest = service_forward_rest
-#define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH SERVICE_OPS_FORWARD_REST, .free = service_forward_free
-#define SERVICE_OPS_FORWARD_ALL_BUT_RUN SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH, .finish = service_forward_finish
+#define SERVICE_OPS_FORWARD_WORK                                                                                       \
+    .begin = service_forward_begin, .claim = service_forward_claim, .end = service_forward_end
+#define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH                                                                     \
+    SERVICE_OPS_FORWARD_REST, SERVICE_OPS_FORWARD_WORK, .free = service_forward_free
+#define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_WORK                                                                       \
+    SERVICE_OPS_FORWARD_REST, .finish = service_forward_finish, .free = service_forward_free
 #define SERVICE_OPS_FORWARD_ALL_BUT_FREE                                                                               \
-    SERVICE_OPS_FORWARD_REST, .run = service_forward_run, .finish = service_forward_finish
+    SERVICE_OPS_FORWARD_REST, SERVICE_OPS_FORWARD_WORK, .run = service_forward_run, .finish = service_forward_finish
 
 /* Whether a run stopped for good or for the client, and not to be continued by the server itself. */
 static inline bool query_progress_is_end(enum query_progress progress)
