@@ -298,21 +298,21 @@ sq_status service_forward_end(struct service *service, struct query *query, stru
 /* Frees `inner` and then the layer itself, which came from malloc(). */
 void service_forward_free(struct service *service);
 
-#define SERVICE_OPS_FORWARD_REST                                                                                       \
+#define SERVICE_OPS_FORWARD_REST_BUT_WORK                                                                              \
     .prepare = service_forward_prepare, .column = service_forward_column, .infer = service_forward_infer,              \
     .release = service_forward_release, .exec = service_forward_exec,                                                  \
     .is_in_transaction = service_forward_is_in_transaction, .is_wanted = service_forward_is_wanted,                    \
     .attach = service_forward_attach, .detach = service_forward_detach, .reset = service_forward_reset,                \
     .generation = service_forward_generation, .statement_bytes = service_forward_statement_bytes,                      \
     .may_rest = service_forward_may_rest, .rest = service_forward_rest
-#define SERVICE_OPS_FORWARD_WORK                                                                                       \
-    .begin = service_forward_begin, .claim = service_forward_claim, .end = service_forward_end
-#define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH                                                                     \
-    SERVICE_OPS_FORWARD_REST, SERVICE_OPS_FORWARD_WORK, .free = service_forward_free
+#define SERVICE_OPS_FORWARD_REST                                                                                       \
+    SERVICE_OPS_FORWARD_REST_BUT_WORK, .begin = service_forward_begin, .claim = service_forward_claim,                 \
+                                       .end = service_forward_end
+#define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH SERVICE_OPS_FORWARD_REST, .free = service_forward_free
 #define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_WORK                                                                       \
-    SERVICE_OPS_FORWARD_REST, .finish = service_forward_finish, .free = service_forward_free
+    SERVICE_OPS_FORWARD_REST_BUT_WORK, .finish = service_forward_finish, .free = service_forward_free
 #define SERVICE_OPS_FORWARD_ALL_BUT_FREE                                                                               \
-    SERVICE_OPS_FORWARD_REST, SERVICE_OPS_FORWARD_WORK, .run = service_forward_run, .finish = service_forward_finish
+    SERVICE_OPS_FORWARD_REST, .run = service_forward_run, .finish = service_forward_finish
 
 /* Whether a run stopped for good or for the client, and not to be continued by the server itself. */
 static inline bool query_progress_is_end(enum query_progress progress)

@@ -153,8 +153,10 @@ static enum query_progress admission_run(struct service *service, struct query *
 }
 
 static const struct service_ops admission_ops = {
-    SERVICE_OPS_FORWARD_REST,         SERVICE_OPS_FORWARD_WORK, .run = admission_run,
-    .finish = service_forward_finish, .free = admission_free,
+    SERVICE_OPS_FORWARD_REST,
+    .run = admission_run,
+    .finish = service_forward_finish,
+    .free = admission_free,
 };
 
 static sq_status admission_wrap(struct service *inner, struct layer_shared *shared, struct sq_error *err,
