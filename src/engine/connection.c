@@ -378,13 +378,22 @@ void engine_connection_note_failure(struct engine_connection *connection, int re
         engine_durability_fail(engine_database_durability(connection->attached[i].database));
 }
 
+sq_status engine_connection_sync_attached(struct engine_connection *connection, struct sq_error *err)
+{
+    for (size_t i = 0; i < connection->attached_count; i++) {
+        struct engine_durability *durability = engine_database_durability(connection->attached[i].database);
+        SQ_TRY(engine_durability_check(durability, err));
+        SQ_TRY(engine_durability_sync(durability, engine_durability_published(durability), err));
+    }
+    return SQ_OK;
+}
+
 sq_status engine_connection_settle_attached(struct engine_connection *connection, struct sq_error *err)
 {
+    SQ_TRY(engine_connection_sync_attached(connection, err));
     for (size_t i = 0; i < connection->attached_count; i++) {
         struct engine_attached *attached = &connection->attached[i];
         struct engine_durability *durability = engine_database_durability(attached->database);
-        SQ_TRY(engine_durability_check(durability, err));
-        SQ_TRY(engine_durability_sync(durability, engine_durability_published(durability), err));
         struct engine_wal_fill fill = engine_durability_fill(durability);
         if (fill.frame_count - fill.backfilled_count < ENGINE_ATTACHED_CHECKPOINT_FRAMES)
             continue;

@@ -121,4 +121,7 @@ SQ_MUST_USE sq_status engine_connection_detach(struct engine_connection *connect
  * disk; does nothing for a connection without attached databases. */
 SQ_MUST_USE sq_status engine_connection_settle_attached(struct engine_connection *connection, struct sq_error *err);
 
+/* The first half of that: also in the middle of a statement. */
+SQ_MUST_USE sq_status engine_connection_sync_attached(struct engine_connection *connection, struct sq_error *err);
+
 #endif

@@ -116,10 +116,12 @@ static void settle_slot(struct sched_service *service)
     enum engine_txn txn = service->connection != NULL ? engine_connection_txn(service->connection) : ENGINE_TXN_NONE;
     if (service->has_snapshot && (service->connection == NULL || !engine_connection_has_snapshot(service->connection)))
         service->has_snapshot = false;
-    if (!service->has_ticket || txn == ENGINE_TXN_WRITE || service->busy_depth > 0)
+    if (!service->has_ticket || txn == ENGINE_TXN_WRITE)
         return;
     if (service->connection != NULL)
         note_commit(service);
+    if (service->busy_depth > 0)
+        return;
     write_set_release(&service->write_set);
     service->has_ticket = false;
 }
@@ -437,6 +439,15 @@ static sq_status sched_exec(struct service *base, const char *sql, struct sq_err
     return status;
 }
 
+static sq_status sched_note(struct service *base, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    if (service->connection == NULL)
+        return SQ_OK;
+    note_snapshot(service);
+    return engine_connection_sync_attached(service->connection, err);
+}
+
 /* --- Work that is no statement -------------------------------------------------------------------------------------- */
 
 static sq_status sched_begin(struct service *base, struct query *query, struct sq_error *err,
@@ -613,6 +624,7 @@ static const struct service_ops sched_ops = {
     .begin = sched_begin,
     .claim = sched_claim,
     .end = sched_end,
+    .note = sched_note,
     .free = sched_service_free,
 };
 

@@ -103,6 +103,11 @@ sq_status service_forward_end(struct service *service, struct query *query, stru
     return service_end(service->inner, query, err);
 }
 
+sq_status service_forward_note(struct service *service, struct sq_error *err)
+{
+    return service_note(service->inner, err);
+}
+
 sq_status service_wrap(struct service *inner, const struct service_ops *ops, struct sq_error *err,
                        struct service **ret_service)
 {

@@ -135,6 +135,7 @@ struct service_ops {
                        struct engine_connection **ret_connection);
     enum query_progress (*claim)(struct service *service, struct query *query, struct sq_error *err);
     sq_status (*end)(struct service *service, struct query *query, struct sq_error *err);
+    sq_status (*note)(struct service *service, struct sq_error *err);
     void (*free)(struct service *service);
 };
 
@@ -257,6 +258,12 @@ SQ_MUST_USE static inline sq_status service_end(struct service *service, struct 
 {
     return service->ops->end(service, query, err);
 }
+/* Within a step or work: what has been read until now is noted in rests_on, so that it may be told to the client when that
+ * is reached. May wait for the disk, when databases are attached. */
+SQ_MUST_USE static inline sq_status service_note(struct service *service, struct sq_error *err)
+{
+    return service->ops->note(service, err);
+}
 /* Rolls back what is open and frees the service and those inside it. NULL is allowed. */
 static inline void service_free(struct service *service)
 {
@@ -295,6 +302,7 @@ sq_status service_forward_begin(struct service *service, struct query *query, st
                                 struct engine_connection **ret_connection) SQ_MUST_USE;
 enum query_progress service_forward_claim(struct service *service, struct query *query, struct sq_error *err);
 sq_status service_forward_end(struct service *service, struct query *query, struct sq_error *err) SQ_MUST_USE;
+sq_status service_forward_note(struct service *service, struct sq_error *err) SQ_MUST_USE;
 /* Frees `inner` and then the layer itself, which came from malloc(). */
 void service_forward_free(struct service *service);
 
@@ -304,7 +312,7 @@ void service_forward_free(struct service *service);
     .is_in_transaction = service_forward_is_in_transaction, .is_wanted = service_forward_is_wanted,                    \
     .attach = service_forward_attach, .detach = service_forward_detach, .reset = service_forward_reset,                \
     .generation = service_forward_generation, .statement_bytes = service_forward_statement_bytes,                      \
-    .may_rest = service_forward_may_rest, .rest = service_forward_rest
+    .may_rest = service_forward_may_rest, .rest = service_forward_rest, .note = service_forward_note
 #define SERVICE_OPS_FORWARD_REST                                                                                       \
     SERVICE_OPS_FORWARD_REST_BUT_WORK, .begin = service_forward_begin, .claim = service_forward_claim,                 \
                                        .end = service_forward_end

@@ -22,8 +22,8 @@
 #include "metrics/metrics.h"
 #include "session/session_internal.h"
 
-sq_status session_new(struct session_host *host, struct sq_waker *waker, const char *peer, struct sq_error *err,
-                      struct session **ret_session)
+sq_status session_new(struct session_host *host, struct sq_waker *waker, struct session_wire *wire, const char *peer,
+                      struct sq_error *err, struct session **ret_session)
 {
     struct session *session = calloc(1, sizeof(*session));
     if (session == NULL)
@@ -31,6 +31,7 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, const c
     session->host = host;
     session->config = host->config_cb(host);
     session->waker = waker;
+    session->wire = wire;
     session->row_bytes_max = session->config->max_row_bytes;
     session->message_bytes_max = session->config->max_message_bytes;
     session->output_high_water = session->config->output_buffer_bytes;
@@ -351,6 +352,17 @@ enum session_release session_release(struct session *session)
     return durable == ENGINE_DURABLE_LATER ? SESSION_HELD_BACK : SESSION_LOST;
 }
 
+sq_status session_sync(struct session *session, struct sq_error *err)
+{
+    SQ_TRY(service_note(session->service, err));
+    engine_position position = session->context.rests_on;
+    if (position == 0)
+        return SQ_OK;
+    SQ_TRY(engine_durability_sync(session_durability(session), position, err));
+    session->context.rests_on = 0;
+    return SQ_OK;
+}
+
 void session_put_loss(struct session *session, struct sq_buf *out)
 {
     struct sq_error err;
@@ -553,8 +565,11 @@ static bool take_message(struct session *session)
     session->idle_since_us = session->quiet_since_us = 0;
     session_apply_settings(session);
     session->is_resting = false;
+    session->taken_bytes = frame.total_bytes;
     handle_message(session, &frame);
-    sq_buf_consume(session->in, frame.total_bytes);
+    /* Within a call of the client's functions it has made room for their answers already: native_call.c. */
+    sq_buf_consume(session->in, session->taken_bytes);
+    session->taken_bytes = 0;
     return true;
 }
 

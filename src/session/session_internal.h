@@ -87,6 +87,7 @@ struct session {
     struct session_host *host;
     struct config *config; /* a reference, taken at the start of the session */
     struct sq_waker *waker;
+    struct session_wire *wire;
     struct session_entry entry;
     struct service_context context;
     struct service *service; /* NULL before the start-up is done */
@@ -119,6 +120,7 @@ struct session {
     struct sq_buf *out; /* of the current session_run() */
     size_t output_mark; /* its length where the last whole message ended */
     struct sq_buf *in;
+    size_t taken_bytes; /* of `in`: the message that is being handled; 0 once nobody needs it any more */
 
     struct statement_cache statement_cache; /* statements that nobody uses */
     struct sq_map statements;               /* named prepared statements */
