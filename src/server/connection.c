@@ -43,6 +43,7 @@ enum {
     CONNECTION_TURNS_MAX = 16,           /* rounds of reading and running before others have a turn */
     CONNECTION_BUFFER_MAX = INT32_MAX,
     CONNECTION_LINGER_US = 2 * SQ_US_PER_S,
+    CONNECTION_CANCEL_US = SQ_US_PER_S, /* a client within a function of its own has so long to hear a cancel request */
     CONNECTION_LOOK_US =
         250 * SQ_US_PER_MS,           /* a thread that waits for its client looks at the brake so often at least */
     CONNECTION_GONE_US = SQ_US_PER_S, /* a long statement whose client has closed its side may go on so long */
@@ -277,13 +278,18 @@ static sq_status fail_gone(struct sq_error *err)
     return sq_fail(err, SQ_CLOSED, "the client is gone");
 }
 
-/* Sends and receives what it can without waiting. *ret_is_done: something has come. */
-static sq_status wire_advance(struct connection *connection, struct sq_error *err, bool *ret_is_done)
+/* Sends and, for SESSION_WAIT_INPUT, receives what it can without waiting. *ret_is_done: that was what was wanted. */
+static sq_status wire_advance(struct connection *connection, enum session_wait what, struct sq_error *err,
+                              bool *ret_is_done)
 {
     while (sq_buf_length(&connection->out) > 0) {
         if (connection_send_some(connection) > 0)
             continue;
         return errno == EAGAIN || errno == EWOULDBLOCK ? SQ_OK : fail_gone(err);
+    }
+    if (what == SESSION_WAIT_OUTPUT) {
+        *ret_is_done = true;
+        return SQ_OK;
     }
     if (!connection_reserve(connection))
         return sq_fail(err, SQ_NOMEM, "out of memory for a message");
@@ -325,22 +331,34 @@ static sq_status wire_sleep(struct connection *connection, short events, int pat
     return is_gone && (fds[0].revents & POLLIN) == 0 ? fail_gone(err) : SQ_OK;
 }
 
+/* Whether to give up. SQLite does not interrupt what an application does within a function (sqlite.org/c3ref/interrupt.html),
+ * so a cancel request leaves the client time to end it. */
+static bool wire_must_stop(struct engine_stop *stop, int64_t *cancel_us)
+{
+    enum engine_stop_reason reason = engine_stop_check(stop);
+    if (reason != ENGINE_STOP_CANCEL)
+        return reason != ENGINE_STOP_NONE;
+    int64_t now_us = sq_clock_now_us();
+    if (*cancel_us == 0)
+        *cancel_us = now_us + CONNECTION_CANCEL_US;
+    return now_us >= *cancel_us;
+}
+
 static sq_status wire_wait(struct connection *connection, enum session_wait what, struct engine_stop *stop,
                            int64_t until_us, struct sq_error *err)
 {
     bool is_done = false;
     bool is_woken = false;
+    int64_t cancel_us = 0;
     for (;;) {
         short events = POLLRDHUP;
-        /* What was being said when the brake was pulled is of no use any more. */
-        enum engine_stop_reason reason = engine_stop_check(stop);
-        if (reason != ENGINE_STOP_NONE)
-            return engine_stop_fail(err, reason);
-        if (what == SESSION_WAIT_INPUT) {
-            SQ_TRY(wire_advance(connection, err, &is_done));
-            events = sq_buf_length(&connection->out) > 0 ? POLLOUT : POLLIN | POLLRDHUP;
-        } else {
+        if (wire_must_stop(stop, &cancel_us))
+            return engine_stop_fail(err, engine_stop_check(stop));
+        if (what == SESSION_WAIT_WAKE) {
             is_done = is_woken || (until_us != 0 && sq_clock_now_us() >= until_us);
+        } else {
+            SQ_TRY(wire_advance(connection, what, err, &is_done));
+            events = sq_buf_length(&connection->out) > 0 ? POLLOUT : POLLIN | POLLRDHUP;
         }
         if (is_done)
             return SQ_OK;
@@ -361,19 +379,29 @@ static sq_status wire_open(struct connection *connection, struct sq_error *err)
     return SQ_OK;
 }
 
-static sq_status on_wait(struct session_wire *wire, enum session_wait what, struct engine_stop *stop, int64_t until_us,
-                         struct sq_error *err)
+static sq_status on_enter(struct session_wire *wire, struct sq_error *err)
 {
     struct connection *connection = SQ_CONTAINER_OF(wire, struct connection, wire);
     SQ_TRY(wire_open(connection, err));
     if (!net_job_block(connection->loop, &connection->job))
         return sq_fail_sql(err, SQ_BUSY, "53400", "too many callbacks at once");
     connection->has_waited = true;
-    sq_status status = session_sync(connection->session, err);
-    if (status == SQ_OK)
-        status = wire_wait(connection, what, stop, until_us, err);
-    net_job_unblock(connection->loop);
-    return status;
+    return SQ_OK;
+}
+
+static void on_leave(struct session_wire *wire)
+{
+    net_job_unblock(SQ_CONTAINER_OF(wire, struct connection, wire)->loop);
+}
+
+static sq_status on_wait(struct session_wire *wire, enum session_wait what, struct engine_stop *stop, int64_t until_us,
+                         struct sq_error *err)
+{
+    struct connection *connection = SQ_CONTAINER_OF(wire, struct connection, wire);
+    sq_assert(connection->has_waited);
+    if (what != SESSION_WAIT_WAKE)
+        SQ_TRY(session_sync(connection->session, err));
+    return wire_wait(connection, what, stop, until_us, err);
 }
 
 /* Asks for a wake-up call at the session's next time limit. */
@@ -590,7 +618,7 @@ sq_status server_connection_start(struct server_pool *pool, struct net_loop *loo
     net_task_init(&connection->task, on_task);
     net_task_init(&connection->return_task, on_return);
     connection->waker.wake_cb = on_wake;
-    connection->wire.wait_cb = on_wait;
+    connection->wire = (struct session_wire){.enter_cb = on_enter, .leave_cb = on_leave, .wait_cb = on_wait};
     atomic_init(&connection->wake_fd, -1);
     sq_buf_init(&connection->in, CONNECTION_BUFFER_MAX);
     sq_buf_init(&connection->out, CONNECTION_BUFFER_MAX);

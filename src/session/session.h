@@ -39,15 +39,19 @@ struct session_host {
 };
 
 /* How a session that is in the middle of a statement waits, in native mode: SQLite has called a function of the client's,
- * and goes on when the client has answered. Everything else in a session only says what it waits for. */
+ * and goes on when the client has answered. Everything else in a session only says what it waits for. Within session_run(),
+ * on its thread, which is blocked. */
 enum session_wait {
-    SESSION_WAIT_INPUT, /* all of `out` has been sent and at least one more byte is in `in` */
-    SESSION_WAIT_WAKE,  /* the waker has been called, or it is `until_us` (monotonic; 0: no limit) */
+    SESSION_WAIT_OUTPUT, /* all of `out` has been sent; it ends at the end of a message */
+    SESSION_WAIT_INPUT,  /* and at least one more byte is in `in` */
+    SESSION_WAIT_WAKE,   /* the waker has been called, or it is `until_us` (monotonic; 0: no limit) */
 };
 struct session_wire {
-    /* Within session_run(), on its thread, which it blocks. `out` ends at the end of a message and may leave.
-     * SQ_CLOSED: the client is gone. SQ_CANCELED: `stop` says why. SQ_BUSY: no thread may be blocked now; nothing has
-     * been sent. SQ_NOMEM: no memory for input. */
+    /* Before the session waits, and after: its thread is lost for others meanwhile. SQ_BUSY: none is left for that. */
+    sq_status (*enter_cb)(struct session_wire *wire, struct sq_error *err);
+    void (*leave_cb)(struct session_wire *wire);
+    /* SQ_CLOSED: the client is gone. SQ_CANCELED: `stop` says why; a client that is asked to cancel has a moment to come
+     * back by itself. SQ_NOMEM: no memory for input. SQ_IO: `out` rests on what could not be written to the disk. */
     sq_status (*wait_cb)(struct session_wire *wire, enum session_wait what, struct engine_stop *stop, int64_t until_us,
                          struct sq_error *err);
 };

@@ -224,12 +224,25 @@ static inline sq_status fixture_wait(struct session_wire *wire, enum session_wai
     return sq_fail(err, SQ_CLOSED, "the client is gone");
 }
 
+static inline sq_status fixture_enter(struct session_wire *wire, struct sq_error *err)
+{
+    (void)wire;
+    (void)err;
+    return SQ_OK;
+}
+
+static inline void fixture_leave(struct session_wire *wire)
+{
+    (void)wire;
+}
+
 static inline sq_status fixture_client_try_open(struct fixture_client *client, struct session_fixture *fixture,
                                                 struct sq_error *err)
 {
     memset(client, 0, sizeof(*client));
     client->waker.wake_cb = fixture_on_wake;
-    client->wire.wait_cb = fixture_wait;
+    client->wire =
+        (struct session_wire){.enter_cb = fixture_enter, .leave_cb = fixture_leave, .wait_cb = fixture_wait};
     client->want = SESSION_NEED_INPUT;
     sq_buf_init(&client->in, FIXTURE_BUFFER_BYTES_MAX);
     sq_buf_init(&client->out, FIXTURE_BUFFER_BYTES_MAX);
