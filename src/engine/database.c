@@ -56,6 +56,7 @@ struct engine_database {
     /* Relaxed: the schema itself comes through SQLite's own locks; a session sees the number no later than the commit's
      * answer, and what is missed by a moment is caught when the statement runs. */
     _Atomic uint64_t generation;
+    bool is_private;       /* in memory, and not in the map */
     size_t ref_count;      /* guarded by the registry's mutex */
     int64_t idle_since_us; /* likewise: when the last reference was given back */
     pthread_mutex_t start_mutex;
@@ -349,6 +350,27 @@ sq_status engine_database_open(struct engine_registry *registry, const char *nam
     return status;
 }
 
+sq_status engine_database_new_private(struct engine_registry *registry, struct sq_error *err,
+                                      struct engine_database **ret_database)
+{
+    struct engine_database *database = calloc(1, sizeof(*database));
+    if (database == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for a database in memory");
+    database->registry = registry;
+    database->is_private = true;
+    database->ref_count = 1;
+    pthread_mutex_init(&database->start_mutex, NULL);
+    snprintf(database->name, sizeof(database->name), "%s", ENGINE_PRIVATE_NAME);
+    snprintf(database->path, sizeof(database->path), "%s", ENGINE_PRIVATE_NAME);
+    *ret_database = database;
+    return SQ_OK;
+}
+
+bool engine_database_is_private(const struct engine_database *database)
+{
+    return database->is_private;
+}
+
 void engine_database_ref(struct engine_database *database)
 {
     pthread_mutex_lock(&database->registry->mutex);
@@ -366,7 +388,9 @@ void engine_database_unref(struct engine_database *database)
     sq_assert(database->ref_count > 0);
     if (--database->ref_count == 0) {
         database->idle_since_us = sq_clock_now_us();
-        if (engine_database_durability(database) == NULL)
+        if (database->is_private)
+            database_free(database);
+        else if (engine_database_durability(database) == NULL)
             close_locked(registry, database);
     }
     pthread_mutex_unlock(&registry->mutex);
@@ -374,7 +398,7 @@ void engine_database_unref(struct engine_database *database)
 
 sq_status engine_database_start(struct engine_database *database, struct sq_error *err)
 {
-    if (SQ_LIKELY(engine_database_durability(database) != NULL))
+    if (SQ_LIKELY(engine_database_durability(database) != NULL) || database->is_private)
         return SQ_OK;
     struct engine_durability *durability = NULL;
     sq_status status = SQ_OK;

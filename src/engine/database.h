@@ -19,6 +19,8 @@ struct engine_durability;
 struct engine_registry;
 struct engine_database;
 
+#define ENGINE_PRIVATE_NAME ":memory:" /* no name that a file could have */
+
 enum { ENGINE_DATABASE_NAME_MAX = 63 }; /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
 
 /* Process-wide settings of SQLite; once, before anything else. `log_cb` (may be NULL) gets what SQLite logs about
@@ -48,12 +50,18 @@ bool engine_database_name_is_valid(const char *name);
 /* A counted reference to the database `name`. No such database: SQ_NOT_FOUND, 3D000. */
 SQ_MUST_USE sq_status engine_database_open(struct engine_registry *registry, const char *name, struct sq_error *err,
                                            struct engine_database **ret_database);
+/* A reference to a new, empty database in memory, which no file and no name belongs to: it is where its one connection is,
+ * and has no durability point. */
+SQ_MUST_USE sq_status engine_database_new_private(struct engine_registry *registry, struct sq_error *err,
+                                                  struct engine_database **ret_database);
+bool engine_database_is_private(const struct engine_database *database);
 void engine_database_ref(struct engine_database *database);
 void engine_database_unref(struct engine_database *database);
 
 /* Opens the database's durability point, if it is not open yet: with the first connection. */
 SQ_MUST_USE sq_status engine_database_start(struct engine_database *database, struct sq_error *err);
-/* NULL before engine_database_start() has succeeded; then it stays as long as the caller's reference. */
+/* NULL before engine_database_start() has succeeded, and for a private database; then it stays as long as the caller's
+ * reference. */
 struct engine_durability *engine_database_durability(const struct engine_database *database);
 /* Closes databases that nobody has used for `idle_us` microseconds; until then the last user's files stay open. */
 void engine_registry_close_idle(struct engine_registry *registry, int64_t idle_us);

@@ -9,6 +9,13 @@ sq_status service_forward_prepare(struct service *service, const char *sql, size
     return service_prepare(service->inner, sql, length, err, ret_statement, ret_consumed);
 }
 
+sq_status service_forward_prepare_native(struct service *service, const char *sql, size_t length, unsigned flags,
+                                         struct sq_error *err, struct service_statement **ret_statement,
+                                         size_t *ret_consumed)
+{
+    return service_prepare_native(service->inner, sql, length, flags, err, ret_statement, ret_consumed);
+}
+
 void service_forward_column(struct service *service, struct service_statement *statement, size_t column_index,
                             struct service_column *ret_column)
 {
@@ -52,9 +59,10 @@ bool service_forward_is_wanted(struct service *service)
     return service_is_wanted(service->inner);
 }
 
-sq_status service_forward_attach(struct service *service, const char *database, const char *alias, struct sq_error *err)
+sq_status service_forward_attach(struct service *service, const char *database, const char *alias, bool is_readonly,
+                                 struct sq_error *err)
 {
-    return service_attach(service->inner, database, alias, err);
+    return service_attach(service->inner, database, alias, is_readonly, err);
 }
 
 sq_status service_forward_detach(struct service *service, const char *alias, struct sq_error *err)

@@ -58,6 +58,9 @@ struct service_context {
     bool is_read_only;                /* the transaction must not write */
     bool is_lazy;                     /* synchronous_commit is off: answers do not wait for the disk */
     bool has_foreign_keys;
+    bool is_native;          /* SQLite's own interface: engine/connection.h. The connection stays for good */
+    bool is_opened_readonly; /* of native ones: nothing can ever be written */
+    int64_t busy_timeout_us; /* of native ones, instead of lock_timeout_us; 0: a lock is not waited for */
     const struct engine_function *functions; /* SQL functions of the session */
     size_t function_count;
     void *function_context;
@@ -70,7 +73,8 @@ struct service_context {
 
 /* A statement that a service has prepared. Backends embed it at the start of their own. */
 struct service_statement {
-    bool is_readonly; /* changes nothing; needs no write slot */
+    struct engine_statement *engine; /* of a native session, which speaks SQLite itself; else NULL */
+    bool is_readonly;                /* changes nothing; needs no write slot */
     bool is_explain;
     bool
         has_changed; /* the schema was not the one it was prepared for; its columns may be others, column_count is right */
@@ -104,16 +108,19 @@ struct query {
 enum query_progress { QUERY_DONE, QUERY_FAILED, QUERY_SUSPENDED, QUERY_WAITING, QUERY_SINK_FULL, QUERY_YIELDED };
 
 /* Where rows go. `row_cb` gets column_count values, valid during the call; a failure ends the query. It sets `is_full`
- * when no further row should come for now. */
+ * when no further row should come for now, and `has_enough` when none should come before the client asks again. */
 struct sink {
     sq_status (*row_cb)(struct sink *sink, const struct sq_value *values, size_t column_count, struct sq_error *err);
     bool is_full;
+    bool has_enough;
 };
 
 /* The function table of a service. See the calls below for what each one promises. */
 struct service_ops {
     sq_status (*prepare)(struct service *service, const char *sql, size_t length, struct sq_error *err,
                          struct service_statement **ret_statement, size_t *ret_consumed);
+    sq_status (*prepare_native)(struct service *service, const char *sql, size_t length, unsigned flags,
+                                struct sq_error *err, struct service_statement **ret_statement, size_t *ret_consumed);
     void (*column)(struct service *service, struct service_statement *statement, size_t column_index,
                    struct service_column *ret_column);
     sq_status (*infer)(struct service *service, struct service_statement *statement, struct sq_error *err,
@@ -124,7 +131,8 @@ struct service_ops {
     sq_status (*exec)(struct service *service, const char *sql, struct sq_error *err);
     bool (*is_in_transaction)(struct service *service);
     bool (*is_wanted)(struct service *service);
-    sq_status (*attach)(struct service *service, const char *database, const char *alias, struct sq_error *err);
+    sq_status (*attach)(struct service *service, const char *database, const char *alias, bool is_readonly,
+                        struct sq_error *err);
     sq_status (*detach)(struct service *service, const char *alias, struct sq_error *err);
     void (*reset)(struct service *service);
     uint64_t (*generation)(struct service *service);
@@ -157,6 +165,15 @@ SQ_MUST_USE static inline sq_status service_prepare(struct service *service, con
                                                     size_t *ret_consumed)
 {
     return service->ops->prepare(service, sql, length, err, ret_statement, ret_consumed);
+}
+/* The same in a native session, with the flags of sqlite3_prepare_v3(): engine_statement_prepare_native(). Its parameters
+ * are bound by the session. A query of such a statement may be run again after its end: then SQLite has it begin anew. */
+SQ_MUST_USE static inline sq_status service_prepare_native(struct service *service, const char *sql, size_t length,
+                                                           unsigned flags, struct sq_error *err,
+                                                           struct service_statement **ret_statement,
+                                                           size_t *ret_consumed)
+{
+    return service->ops->prepare_native(service, sql, length, flags, err, ret_statement, ret_consumed);
 }
 static inline void service_column(struct service *service, struct service_statement *statement, size_t column_index,
                                   struct service_column *ret_column)
@@ -203,11 +220,12 @@ static inline bool service_is_wanted(struct service *service)
 {
     return service->ops->is_wanted(service);
 }
-/* Makes another database of this server visible under `alias`, and takes it away again. */
+/* Makes another database of this server visible under `alias` (read only in native sessions only), and takes it away
+ * again. */
 SQ_MUST_USE static inline sq_status service_attach(struct service *service, const char *database, const char *alias,
-                                                   struct sq_error *err)
+                                                   bool is_readonly, struct sq_error *err)
 {
-    return service->ops->attach(service, database, alias, err);
+    return service->ops->attach(service, database, alias, is_readonly, err);
 }
 SQ_MUST_USE static inline sq_status service_detach(struct service *service, const char *alias, struct sq_error *err)
 {
@@ -290,8 +308,11 @@ sq_status service_forward_finish(struct service *service, struct query *query, s
 sq_status service_forward_exec(struct service *service, const char *sql, struct sq_error *err) SQ_MUST_USE;
 bool service_forward_is_in_transaction(struct service *service);
 bool service_forward_is_wanted(struct service *service);
-sq_status service_forward_attach(struct service *service, const char *database, const char *alias, struct sq_error *err)
-    SQ_MUST_USE;
+sq_status service_forward_prepare_native(struct service *service, const char *sql, size_t length, unsigned flags,
+                                         struct sq_error *err, struct service_statement **ret_statement,
+                                         size_t *ret_consumed) SQ_MUST_USE;
+sq_status service_forward_attach(struct service *service, const char *database, const char *alias, bool is_readonly,
+                                 struct sq_error *err) SQ_MUST_USE;
 sq_status service_forward_detach(struct service *service, const char *alias, struct sq_error *err) SQ_MUST_USE;
 void service_forward_reset(struct service *service);
 uint64_t service_forward_generation(struct service *service);
@@ -307,12 +328,13 @@ sq_status service_forward_note(struct service *service, struct sq_error *err) SQ
 void service_forward_free(struct service *service);
 
 #define SERVICE_OPS_FORWARD_REST_BUT_WORK                                                                              \
-    .prepare = service_forward_prepare, .column = service_forward_column, .infer = service_forward_infer,              \
-    .release = service_forward_release, .exec = service_forward_exec,                                                  \
-    .is_in_transaction = service_forward_is_in_transaction, .is_wanted = service_forward_is_wanted,                    \
-    .attach = service_forward_attach, .detach = service_forward_detach, .reset = service_forward_reset,                \
-    .generation = service_forward_generation, .statement_bytes = service_forward_statement_bytes,                      \
-    .may_rest = service_forward_may_rest, .rest = service_forward_rest, .note = service_forward_note
+    .prepare = service_forward_prepare, .prepare_native = service_forward_prepare_native,                              \
+    .column = service_forward_column, .infer = service_forward_infer, .release = service_forward_release,              \
+    .exec = service_forward_exec, .is_in_transaction = service_forward_is_in_transaction,                              \
+    .is_wanted = service_forward_is_wanted, .attach = service_forward_attach, .detach = service_forward_detach,        \
+    .reset = service_forward_reset, .generation = service_forward_generation,                                          \
+    .statement_bytes = service_forward_statement_bytes, .may_rest = service_forward_may_rest,                          \
+    .rest = service_forward_rest, .note = service_forward_note
 #define SERVICE_OPS_FORWARD_REST                                                                                       \
     SERVICE_OPS_FORWARD_REST_BUT_WORK, .begin = service_forward_begin, .claim = service_forward_claim,                 \
                                        .end = service_forward_end
