@@ -538,6 +538,18 @@ void engine_connection_forget_attached(struct engine_connection *connection, con
     }
 }
 
+const char *engine_connection_database_name(const struct engine_connection *connection, const char *schema)
+{
+    const struct engine_database *own = connection->state.database;
+    if (sqlite3_stricmp(schema, "main") == 0)
+        return engine_database_is_private(own) ? NULL : engine_database_name(own);
+    for (size_t i = 0; i < connection->attached_count; i++) {
+        if (sqlite3_stricmp(schema, connection->attached[i].alias) == 0)
+            return engine_database_name(connection->attached[i].database);
+    }
+    return NULL;
+}
+
 const char *engine_connection_find_detached(const struct engine_connection *connection)
 {
     for (size_t i = 0; i < connection->attached_count; i++) {

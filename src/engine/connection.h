@@ -89,6 +89,8 @@ void engine_native_set_progress(struct engine_connection *connection, int ops, i
                                 void *context);
 /* SQLite's handle, for who is native too. */
 struct sqlite3 *engine_connection_handle(struct engine_connection *connection);
+/* The database of this server that goes by that schema's name; NULL: none, it is temporary or in memory. */
+const char *engine_connection_database_name(const struct engine_connection *connection, const char *schema);
 /* The alias of an attached database that SQL has detached, or NULL; and forgetting it. */
 const char *engine_connection_find_detached(const struct engine_connection *connection);
 void engine_connection_forget_attached(struct engine_connection *connection, const char *alias);

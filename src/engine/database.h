@@ -1,7 +1,7 @@
 /* engine/database.h: the databases of a data directory.
  *
  * A data directory holds one plain SQLite file NAME.db for each database, and `sqld.lock`, which keeps a second server
- * out. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
+ * out. NAME.origin beside it says for whom it was made, if somebody has said so. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
  *
  * Lifetime: the registry outlives every database; a database is counted with _ref/_unref, and one that is in use cannot
  * be dropped. Threads: all functions may be called from any thread. */
@@ -21,7 +21,10 @@ struct engine_database;
 
 #define ENGINE_PRIVATE_NAME ":memory:" /* no name that a file could have */
 
-enum { ENGINE_DATABASE_NAME_MAX = 63 }; /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
+enum {
+    ENGINE_DATABASE_NAME_MAX = 63, /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
+    ENGINE_ORIGIN_MAX = 32,        /* characters of an origin */
+};
 
 /* Process-wide settings of SQLite; once, before anything else. `log_cb` (may be NULL) gets what SQLite logs about
  * itself: recovery, corruption, failed system calls. It is called from any thread. */
@@ -77,6 +80,15 @@ bool engine_database_exists(struct engine_registry *registry, const char *name);
 
 /* Makes a new empty database, durable when the call returns. Exists already: SQ_EXISTS, 42P04. */
 SQ_MUST_USE sq_status engine_database_create(struct engine_registry *registry, const char *name, struct sq_error *err);
+/* For clients that stand for a program with files of its own: makes sure that there is a database for `name`, and says which
+ * it is. `origin` ("": none) is who asks: a place that has had a file of that name. It is kept beside the database.
+ *   is_fresh      a new one, under another name if there is one: NAME_2, NAME_3, …
+ *   no `origin`   the one of that name; a new one if there is none
+ *   `origin`      the same, but one that was made for that origin is not opened again: its file must have been deleted, so
+ *                 it is kept as NAME_deleted_1, …, and a new one is made. If somebody still uses it, a fresh one is made. */
+SQ_MUST_USE sq_status engine_database_make(struct engine_registry *registry, const char *name, bool is_fresh,
+                                           const char *origin, struct sq_error *err,
+                                           char ret_name[ENGINE_DATABASE_NAME_MAX + 1]);
 /* Removes a database and its files. In use: SQ_BUSY, 55006. Not there: SQ_NOT_FOUND, 3D000. */
 SQ_MUST_USE sq_status engine_database_drop(struct engine_registry *registry, const char *name, struct sq_error *err);
 SQ_MUST_USE sq_status engine_database_rename(struct engine_registry *registry, const char *name, const char *new_name,
