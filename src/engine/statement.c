@@ -361,6 +361,7 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
     connection->is_stepping = true;
     connection->yield_us = 0;
     connection->has_function_error = false;
+    connection->client_error = 0;
     int result = sqlite3_step(statement->stmt);
     connection->is_stepping = is_within;
     if (is_first)
@@ -388,10 +389,13 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
         *err = connection->function_error;
         return ENGINE_STEP_FAILED;
     }
-    sq_status status = (result & 0xff) == SQLITE_INTERRUPT
+    bool is_clients = connection->client_error != 0 && connection->client_error == result;
+    sq_status status = (result & 0xff) == SQLITE_INTERRUPT && !is_clients
                            ? engine_stop_fail(err, engine_stop_check(connection->stop))
                            : engine_fail(err, connection->db, result, sqlite3_sql(statement->stmt));
     sq_assert(status != SQ_OK);
+    if (is_clients)
+        return ENGINE_STEP_FAILED; /* what it means is between the client and its function */
     if (result == SQLITE_BUSY_SNAPSHOT)
         return ENGINE_STEP_CONFLICT;
     if ((result & 0xff) == SQLITE_BUSY || (result & 0xff) == SQLITE_PROTOCOL)

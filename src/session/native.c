@@ -68,8 +68,9 @@ void native_free(struct native *native)
     if (native == NULL)
         return;
     sq_assert(native->depth == 0);
-    native_call_done(native);
+    native_call_mute(native);
     native_drop_work(native);
+    native_call_done(native);
     sq_map_done(&native->statements);
     sq_buf_done(&native->rows);
     free(native);
@@ -126,7 +127,11 @@ size_t native_answer_begin(struct native *native, int result)
 
 void native_answer_end(struct native *native, size_t offset)
 {
-    pgwire_end(native->session->out, offset);
+    /* A client that has been called and has not come back will only be told why it must go. */
+    if (SQ_UNLIKELY(native_call_is_dead(native)))
+        sq_buf_truncate(native->session->out, offset);
+    else
+        pgwire_end(native->session->out, offset);
 }
 
 void native_answer(struct native *native, int result)
@@ -364,13 +369,16 @@ static void native_idle(struct native *native)
 void native_request(struct native *native, const struct pgwire_frame *frame)
 {
     struct pgwire_cursor request = pgwire_cursor_make(frame->body, frame->body_length);
-    native_op *op = native_find_op(pgwire_get_u8(&request));
-    native->may_call = true;
+    uint8_t number = pgwire_get_u8(&request);
+    native_op *op = native_find_op(number);
+    bool may_call = native->may_call;
+    /* Nobody waits for the answer to a one-way request, so nobody may be there to be called. */
+    native->may_call = number != NATIVE_FINALIZE && number != NATIVE_RESET_ASYNC;
     if (op != NULL && !request.is_failed)
         op(native, &request);
     else
         native_malformed(native);
-    native->may_call = native->depth > 0;
+    native->may_call = may_call;
     native_idle(native);
 }
 

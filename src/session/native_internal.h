@@ -158,6 +158,10 @@ void native_call_answered(struct native *native, const struct pgwire_frame *fram
 bool native_call_busy(struct native *native, uint32_t busy_count);
 /* Waits, within a call, until the session's waker is called or the time has come (monotonic, 0: no limit). */
 void native_call_wait(struct native *native, int64_t wake_at_us);
+/* Nobody is called any more; before what a session has left is undone. */
+void native_call_mute(struct native *native);
+/* Whether a call has failed for good: answers are dropped. */
+bool native_call_is_dead(const struct native *native);
 /* Frees calls, blobs and images; statements are still there. */
 void native_call_done(struct native *native);
 

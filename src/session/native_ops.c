@@ -23,7 +23,21 @@ static native_op *const ops[] = {
     [NATIVE_RELEASE_MEMORY] = native_op_release_memory,
     [NATIVE_DATA_VERSION] = native_op_data_version,
     [NATIVE_INTERRUPT_CLEAR] = native_op_interrupt_clear,
-    /* 0x20 to 0x45 come with native_call.c, native_blob.c and native_image.c. */
+    [NATIVE_FUNCTION] = native_op_function,
+    [NATIVE_COLLATION] = native_op_collation,
+    [NATIVE_HOOKS] = native_op_hooks,
+    [NATIVE_OVERLOAD] = native_op_overload,
+    [NATIVE_BLOB_OPEN] = native_op_blob_open,
+    [NATIVE_BLOB_READ] = native_op_blob_read,
+    [NATIVE_BLOB_WRITE] = native_op_blob_write,
+    [NATIVE_BLOB_REOPEN] = native_op_blob_reopen,
+    [NATIVE_BLOB_CLOSE] = native_op_blob_close,
+    [NATIVE_IMAGE_OPEN] = native_op_image_open,
+    [NATIVE_IMAGE_READ] = native_op_image_read,
+    [NATIVE_IMAGE_CLOSE] = native_op_image_close,
+    [NATIVE_IMAGE_PUT] = native_op_image_put,
+    [NATIVE_IMAGE_DATA] = native_op_image_data,
+    [NATIVE_IMAGE_DONE] = native_op_image_done,
 };
 
 native_op *native_find_op(uint8_t number)

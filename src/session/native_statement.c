@@ -65,6 +65,19 @@ static void free_statement(struct native_statement *statement)
     free(statement);
 }
 
+/* Ends the run, if there is one. It may commit, and call functions of the client's: invariant 2. *ret_is_gone:
+ * one of them has finalized it. */
+static sq_status finish_statement(struct native_statement *statement, struct sq_error *err, bool *ret_is_gone)
+{
+    statement->is_running = true;
+    sq_status status = service_finish(statement->native->session->service, &statement->work.query, err);
+    statement->is_running = false;
+    *ret_is_gone = statement->is_doomed;
+    if (statement->is_doomed)
+        free_statement(statement);
+    return status;
+}
+
 void native_free_statements(struct native *native)
 {
     struct sq_map_cursor at = {0};
@@ -193,12 +206,15 @@ static int prepare_statement(struct native *native, const struct prepare_request
         return native_is_fatal(native, &err) ? -1 : native_result_of(native, &err);
     if (service == NULL)
         return SQLITE_OK;
-    *ret_statement = add_statement(native, prepare, service, *ret_consumed);
+    /* The client's authorizer may have used the number meanwhile. */
+    bool is_taken = native_find_statement(native, prepare->number) != NULL;
+    *ret_statement = is_taken ? NULL : add_statement(native, prepare, service, *ret_consumed);
     if (*ret_statement != NULL)
         return SQLITE_OK;
     service_release(session->service, service);
-    native_set_error(native, sqlite3_errstr(SQLITE_NOMEM));
-    return SQLITE_NOMEM;
+    int result = is_taken ? SQLITE_MISUSE : SQLITE_NOMEM;
+    native_set_error(native, sqlite3_errstr(result));
+    return result;
 }
 
 /* The answer to a text without a statement. */
@@ -415,10 +431,16 @@ static void step_statement(struct native_statement *statement, const struct step
     bool is_sound = true;
     if ((step->flags & NATIVE_STEP_ANEW) != 0) {
         struct sq_error err;
+        bool is_gone;
         /* What it said before, if it was a failure, has been said. */
-        sq_status status = service_finish(native->session->service, &statement->work.query, &err);
+        sq_status status = finish_statement(statement, &err, &is_gone);
         if (status != SQ_OK && native_is_fatal(native, &err))
             return;
+        if (is_gone) {
+            native_set_error(native, sqlite3_errstr(SQLITE_MISUSE));
+            answer_not_stepped(native, SQLITE_MISUSE);
+            return;
+        }
     }
     if (step->parameter_count != NATIVE_PARAMETERS_KEPT)
         result = bind_parameters(statement, request, step->parameter_count, &is_sound);
@@ -479,11 +501,12 @@ void native_op_reset(struct native *native, struct pgwire_cursor *request)
 {
     struct native_statement *statement = native_find_statement(native, pgwire_get_u32(request));
     struct sq_error err;
+    bool is_gone;
     if (!pgwire_cursor_is_done(request)) {
         native_malformed(native);
     } else if (statement == NULL || statement->is_running) {
         native_answer_misuse(native);
-    } else if (service_finish(native->session->service, &statement->work.query, &err) == SQ_OK) {
+    } else if (finish_statement(statement, &err, &is_gone) == SQ_OK) {
         native_answer(native, SQLITE_OK);
     } else if (!native_is_fatal(native, &err)) {
         native_answer(native, native_result_of(native, &err));
