@@ -214,14 +214,17 @@ class Calling(Native):
         answer = self.create_collation(name, target)
         assert answer.result == native.OK, answer
 
-    def hook(self, progress_ops=100, trace=0, **targets):
+    def hook(self, progress_ops=100, trace_events=0, **targets):
         """hook(commit=f, update=g): sets these and no others."""
         bits = {"authorizer": 0, "progress": 1, "busy": 2, "commit": 3, "rollback": 4, "update": 5, "preupdate": 6,
                 "wal": 7, "collation_needed": 8, "trace": 9}  # fmt: skip
         self.hooks = {bits[name] + 3: target for name, target in targets.items()}
         mask = sum(1 << bits[name] for name in targets)
-        answer = self.ask(HOOKS, struct.pack("!IiI", mask, progress_ops, trace))
+        answer = self.ask(HOOKS, struct.pack("!IiI", mask, progress_ops, trace_events))
         assert answer.result == native.OK, answer
+
+    def hook_trace(self, events, target=lambda *_: 0):
+        self.hook(trace_events=events, trace=target)
 
     # ---- blobs
     def blob_open(self, number, table, column, rowid, writing=False, database="main"):
