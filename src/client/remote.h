@@ -35,11 +35,9 @@
 #ifndef SQ_CLIENT_REMOTE_H
 #define SQ_CLIENT_REMOTE_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/list.h"
@@ -53,6 +51,8 @@ struct client_calls;
 /* SQLITE_IOERR with a number of our own: the connection to the server was lost, and with it a transaction, a statement
  * half read, or the answer to a COMMIT. */
 #define SQLITE_IOERR_SQLD_LOST (SQLITE_IOERR | (200 << 8))
+
+enum { CLIENT_LIMIT_COUNT = 12 }; /* https://sqlite.org/c3ref/c_limit_attached.html */
 
 /* What sqlite3_errcode(), sqlite3_errmsg() and their like say. */
 struct client_error {
@@ -73,29 +73,40 @@ struct client_state {
     uint64_t generation;
 };
 
+/* What is unknown when the answer to a request is lost. */
+enum client_risk {
+    CLIENT_RISK_NONE = 0,
+    CLIENT_RISK_COMMIT, /* COMMIT and its like: the whole transaction */
+    CLIENT_RISK_WRITE,  /* a statement that is a transaction of its own */
+};
+
 struct client_remote {
     sqlite3 *handle;      /* what the application has */
     sqlite3 *shadow;      /* invariant 2 */
     sqlite3_mutex *mutex; /* of the shadow; invariant 1 */
-    pid_t pid;            /* the process that opened it: a forked child must keep its hands off */
-    bool is_closed;       /* sqlite3_close_v2() with statements left: the last of them frees it */
+    uint32_t fork_number; /* of the process that opened it: a forked child must keep its hands off */
+    bool is_closed;       /* sqlite3_close_v2() with statements or guests left: the last of them frees it */
     bool is_extended;     /* sqlite3_extended_result_codes() */
 
-    /* --- the server --- */
+    /* --- the server: remote.c, request.c --- */
     struct pgclient_target *target;
     struct pgclient *client;    /* NULL: lost; the next request connects again */
     uint32_t connection_number; /* grows with each (re)connection: what was prepared for another number is gone */
     char *database;             /* as the server calls it; ":memory:" */
-    char *filename;             /* sqlite3_create_filename()'s: what sqlite3_db_filename() gives for "main" */
+    int open_flags;             /* sqlite3_open_v2()'s */
     bool is_memory;
     bool is_readonly;
-    bool is_lost_in_transaction; /* the next call says so */
-    bool is_connecting;          /* requests go out though reconnection is not complete */
-    int open_flags;              /* sqlite3_open_v2()'s */
-    struct sq_buf nowhere;       /* what client_request_begin() gives when there is no server */
-    size_t request_offset;       /* where the request being written begins in pgclient_out() */
-    enum native_op request_op;
-    int call_depth; /* calls of the server that are being served */
+    bool is_dead;             /* what was lost with the connection cannot come back */
+    bool is_connecting;       /* requests go out though a reconnection is not complete */
+    bool has_temporary;       /* temporary tables may have been made, which end with the connection */
+    struct sq_buf nowhere;    /* what client_request_begin() gives when there is no server */
+    size_t request_offset;    /* where the request being written begins in pgclient_out() */
+    bool is_request_dropped;  /* it goes nowhere: the error is recorded */
+    enum client_risk risk;    /* of the request being written; client_request_end() takes it back */
+    int call_depth;           /* calls of the server that are being served */
+    int64_t last_answer_us;   /* sq_clock_now_us() */
+    int64_t total_changes_base; /* of connections before this one */
+    char lost_message[SQ_ERROR_TEXT_MAX]; /* of the last loss */
 
     struct client_error error;
     struct client_state state;
@@ -104,7 +115,18 @@ struct client_remote {
     struct sq_list statements; /* those of the application, newest first */
     struct sq_list cached;     /* finalized ones that the server still has, newest first */
     size_t cached_count;
-    uint32_t statement_number; /* the last one given */
+    uint32_t statement_number;   /* the last one given */
+    sqlite3_stmt *converter;     /* of the shadow: SELECT ?1 */
+    sqlite3_value *null_value;   /* for columns that there are not */
+
+    /* --- databases.c --- */
+    char *main_name;            /* SQLITE_DBCONFIG_MAINDBNAME; NULL: "main" */
+    sqlite3_filename filename;  /* sqlite3_create_filename()'s: what sqlite3_db_filename() gives for "main" */
+    struct sq_list attached;    /* struct client_attached */
+    struct sq_list pragmas;     /* settings to be made again after a reconnection */
+    char *metadata[2];          /* what sqlite3_table_column_metadata() gave last */
+    int limits[CLIENT_LIMIT_COUNT]; /* sqlite3_limit(); -1: not asked for yet */
+    uint32_t limits_set;            /* bits: to be set again after a reconnection */
 
     /* --- the other half: calls.h --- */
     struct client_calls *calls;
@@ -112,15 +134,14 @@ struct client_remote {
     struct sq_list pointers;    /* pointers.h */
     uint64_t pointer_number;    /* the last one given */
     int busy_timeout_ms;        /* sqlite3_busy_timeout() */
-    uint32_t next_guest_number; /* for blobs and whatever else needs a number */
+    uint32_t guest_number;      /* the last one given, for blobs and whatever else needs a number */
 
     /* --- interrupt.c: atomics --- */
     bool is_interrupted;   /* since the statement now running began */
+    bool is_waiting;       /* for an answer of the server */
     bool is_cancel_sent;   /* NATIVE_INTERRUPT_CLEAR is due */
     int interrupter_count; /* threads within pgclient_cancel() */
     int running_count;     /* statements between their first step and their end */
-
-    char *main_name; /* SQLITE_DBCONFIG_MAINDBNAME; NULL: "main" */
 };
 
 /* --- Handles --- */
@@ -130,6 +151,9 @@ static inline struct client_remote *client_remote_of(sqlite3 *db)
 {
     return client_handle_object(db, CLIENT_HANDLE_CONNECTION);
 }
+
+/* Whether this process has opened it: not a forked child. */
+bool client_remote_is_of_this_process(const struct client_remote *remote);
 
 /* client_remote_of() and its mutex. NULL: not (or no longer) a connection, or one of the parent process; the caller
  * returns SQLITE_MISUSE or what SQLite gives for NULL. */
@@ -141,7 +165,18 @@ int client_remote_leave(struct client_remote *remote, int code);
 /* Leaves the mutex; the error state stays as it is. */
 void client_remote_leave_quietly(struct client_remote *remote);
 /* What client_remote_leave() returns for `code`. */
-int client_remote_shown(const struct client_remote *remote, int code);
+static inline int client_remote_shown(const struct client_remote *remote, int code)
+{
+    return remote->is_extended ? code : code & 0xff;
+}
+static inline bool client_code_is_error(int code)
+{
+    return code != SQLITE_OK && code != SQLITE_ROW && code != SQLITE_DONE;
+}
+
+/* Frees what sqlite3_close_v2() has left, when the last statement, blob or backup has gone: call it after
+ * client_remote_leave() where one went. True: `remote` is freed. */
+bool client_remote_reap(struct client_remote *remote);
 
 /* --- Errors --- */
 
@@ -155,6 +190,9 @@ void client_error_put_back(struct client_remote *remote, struct client_error err
 
 /* --- Requests: request.c --- */
 
+/* Whether a request can go out now; connects again if need be. Else the error is recorded. For those who must know before
+ * client_request_begin() whether `connection_number` is going to change. */
+bool client_remote_is_ready(struct client_remote *remote);
 /* Begins a request and returns where its body goes, behind the operation. Connects again first if the connection was lost
  * and nothing was lost with it. It never fails by itself: what went wrong is returned by client_request_end(). */
 struct sq_buf *client_request_begin(struct client_remote *remote, enum native_op op);
