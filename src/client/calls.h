@@ -9,10 +9,14 @@
 
 #include "client/remote.h"
 
-/* Makes remote->calls. False: no memory. */
+/* Makes remote->calls. The shadow is there. False: no memory. */
 bool client_calls_new(struct client_remote *remote);
-/* Frees it, and calls the destructors that the application gave. The server is gone by then. NULL `calls` is allowed. */
+/* Frees it. The server is gone by then; a transaction that was open has been rolled back, and the hook for that is called.
+ * The shadow is closed next: it calls the destructors of functions and collations, in SQLite's order. NULL `calls` is
+ * allowed. */
 void client_calls_free(struct client_remote *remote);
+/* sqlite3_close() begins: tells a trace callback that wants to know. */
+void client_calls_trace_close(struct client_remote *remote);
 
 /* Works off one message 'r' of the server: calls the application and answers (client_call_answer_begin/end). `body` is
  * valid only until the next request of this connection. A message that makes no sense ends the connection
@@ -24,5 +28,8 @@ int client_calls_replay(struct client_remote *remote);
 
 /* Whether statements must run row by row: some hook or function sees when a row is computed. */
 bool client_calls_want_single_rows(const struct client_remote *remote);
+/* Whether the end of a statement is the end of something of the application's (auxiliary data, groups, pointers), so
+ * that the server must have ended it before sqlite3_reset() or sqlite3_finalize() returns. */
+bool client_calls_want_end(const struct client_remote *remote);
 
 #endif

@@ -71,8 +71,8 @@ struct client_context {
 
 /* The preupdate hook is being called. */
 struct client_preupdate {
-    int op, depth, blob_column;
-    size_t column_count;
+    struct client_frame *frame;
+    int op, depth, blob_column, column_count;
     const struct native_value *old_values; /* NULL: none */
     const struct native_value *new_values;
 };

@@ -1,12 +1,11 @@
 /* client/frame.c: one call that is being served: its message, its arguments, its context. See calls_internal.h.
  *
  * Frames are kept for the next call of the same depth, with the statements that they have prepared. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/calls_internal.h"
-
-enum { SQL_BYTES_MAX = 96 * 1024 }; /* for 65535 values, were there so many, SQLite's own limits come first */
 
 /* Known to versions of SQLite from 3.45 on, which want to be told who makes subtypes; others ignore it. */
 #ifndef SQLITE_RESULT_SUBTYPE
@@ -212,7 +211,7 @@ static int prepare(struct client_row *row, size_t count, bool is_call)
     sqlite3 *shadow = row->frame->remote->shadow;
     sqlite3_str *sql = client_real.sqlite3_str_new(NULL);
     client_real.sqlite3_str_appendall(sql, is_call ? "SELECT \"sqld call\"(" : "SELECT ");
-    for (size_t i = 0; i < count && client_real.sqlite3_str_length(sql) < SQL_BYTES_MAX * 16; i++) {
+    for (size_t i = 0; i < count; i++) {
         char item[40];
         (void)snprintf(item, sizeof(item), "%s\"sqld value\"(%zu)", i > 0 ? "," : "", i);
         client_real.sqlite3_str_appendall(sql, item);
