@@ -100,7 +100,7 @@ void client_calls_free(struct client_remote *remote)
     struct client_collation *collation;
     while ((collation = sq_map_next(&calls->collations, &at)) != NULL)
         collation->calls = NULL;
-    SQ_LIST_FOREACH(i, &calls->registrations)
+    SQ_LIST_FOREACH (i, &calls->registrations)
         registration_free(SQ_CONTAINER_OF(i, struct client_registration, links));
     sq_map_done(&calls->functions);
     sq_map_done(&calls->collations);
@@ -120,8 +120,8 @@ bool client_calls_want_single_rows(const struct client_remote *remote)
 bool client_calls_want_end(const struct client_remote *remote)
 {
     const struct client_calls *calls = remote->calls;
-    return calls != NULL && (calls->kept.count > 0 || calls->aggregates.count > 0 ||
-                             client_calls_want_single_rows(remote));
+    return calls != NULL &&
+           (calls->kept.count > 0 || calls->aggregates.count > 0 || client_calls_want_single_rows(remote));
 }
 
 /* --- Registrations --- */
@@ -143,8 +143,7 @@ bool client_calls_register(struct client_calls *calls, const struct client_regis
         free(name);
         return false;
     }
-    SQ_LIST_FOREACH(i, &calls->registrations)
-    {
+    SQ_LIST_FOREACH (i, &calls->registrations) {
         struct client_registration *old = SQ_CONTAINER_OF(i, struct client_registration, links);
         if (is_same(old, registration))
             registration_free(old);
@@ -183,8 +182,7 @@ int client_calls_replay(struct client_remote *remote)
         return SQLITE_OK;
     if (calls->depth == 0)
         release_all(calls);
-    SQ_LIST_FOREACH(i, &calls->registrations)
-    {
+    SQ_LIST_FOREACH (i, &calls->registrations) {
         int code = replay_one(remote, SQ_CONTAINER_OF(i, struct client_registration, links));
         if (code != SQLITE_OK)
             return code;

@@ -216,7 +216,8 @@ const char *client_frame_read_text(struct client_frame *frame, struct pgwire_cur
 
 /* Makes real values of `count` values: SQLITE_ROW, or an error that the shadow describes. They are the columns of row->stmt,
  * until client_row_close(). */
-int client_row_open(struct client_frame *frame, struct client_row *row, const struct native_value *values, size_t count);
+int client_row_open(struct client_frame *frame, struct client_row *row, const struct native_value *values,
+                    size_t count);
 /* Calls the application's function, with frame->values as arguments and frame->context: SQLITE_ROW, and the result is the column of *ret_row;
  * or the function's error, which the shadow describes. client_row_close() follows in both cases. */
 int client_row_call(struct client_frame *frame, size_t count, struct client_row **ret_row);

@@ -42,8 +42,8 @@ static const struct client_collation *find_best(struct client_calls *calls, cons
     struct sq_map_cursor at = {0};
     const struct client_collation *other;
     while ((other = sq_map_next(&calls->collations, &at)) != NULL) {
-        if (other != new && other->compare_cb != NULL && other->representation != new->representation &&
-            client_real.sqlite3_stricmp(other->name, name) == 0 &&
+        if (other != new && other->compare_cb != NULL &&
+            other->representation != new->representation &&client_real.sqlite3_stricmp(other->name, name) == 0 &&
             (best == NULL || other->representation < best->representation))
             best = other;
     }
@@ -75,10 +75,9 @@ static int register_collation(struct client_remote *remote, struct client_collat
     /* A deletion leaves nothing behind, unless it came with a destructor. */
     bool is_kept = collation->compare_cb != NULL || collation->destroy_cb != NULL;
     if (code == SQLITE_OK)
-        code = client_real.sqlite3_create_collation_v2(remote->shadow, collation->name, collation->representation,
-                                                       is_kept ? collation : NULL,
-                                                       collation->compare_cb != NULL ? shadow_compare : NULL,
-                                                       is_kept ? collation_destroy : NULL);
+        code = client_real.sqlite3_create_collation_v2(
+            remote->shadow, collation->name, collation->representation, is_kept ? collation : NULL,
+            collation->compare_cb != NULL ? shadow_compare : NULL, is_kept ? collation_destroy : NULL);
     if (code == SQLITE_OK && is_kept)
         return SQLITE_OK;
     collation->destroy_cb = NULL;
@@ -107,8 +106,8 @@ int client_remote_sqlite3_create_collation_v2(sqlite3 *db, const char *name, int
     if (remote == NULL)
         return SQLITE_MISUSE;
     int code = SQLITE_MISUSE;
-    int encoding = representation == SQLITE_UTF16 || representation == SQLITE_UTF16_ALIGNED ? SQLITE_UTF16LE
-                                                                                            : representation;
+    int encoding =
+        representation == SQLITE_UTF16 || representation == SQLITE_UTF16_ALIGNED ? SQLITE_UTF16LE : representation;
     if (name != NULL && encoding >= SQLITE_UTF8 && encoding <= SQLITE_UTF16BE) {
         struct client_collation *collation = collation_new(remote->calls, name);
         code = SQLITE_NOMEM;
@@ -184,7 +183,8 @@ static int compare16(struct client_frame *frame, const struct client_collation *
         int bytes[2];
         for (int i = 0; i < 2; i++) {
             sqlite3_value *value = client_real.sqlite3_column_value(frame->old_row.stmt, i);
-            texts[i] = is_little ? client_real.sqlite3_value_text16le(value) : client_real.sqlite3_value_text16be(value);
+            texts[i] =
+                is_little ? client_real.sqlite3_value_text16le(value) : client_real.sqlite3_value_text16be(value);
             bytes[i] = client_real.sqlite3_value_bytes16(value);
         }
         if (texts[0] != NULL && texts[1] != NULL)

@@ -192,8 +192,8 @@ int client_frame_prepare_shadow(struct client_calls *calls)
 {
     sqlite3 *shadow = calls->remote->shadow;
     int flags = SQLITE_UTF8 | SQLITE_SUBTYPE | SQLITE_RESULT_SUBTYPE;
-    int code = client_real.sqlite3_create_function_v2(shadow, "sqld value", 1, flags, calls, value_function, NULL, NULL,
-                                                      NULL);
+    int code =
+        client_real.sqlite3_create_function_v2(shadow, "sqld value", 1, flags, calls, value_function, NULL, NULL, NULL);
     if (code == SQLITE_OK)
         code = client_real.sqlite3_create_function_v2(shadow, "sqld call", -1, flags, calls, call_function, NULL, NULL,
                                                       NULL);
@@ -220,8 +220,7 @@ static int prepare(struct client_row *row, size_t count, bool is_call)
     char *text = client_real.sqlite3_str_finish(sql);
     if (text == NULL)
         return SQLITE_NOMEM;
-    int code =
-        client_real.sqlite3_prepare_v3(shadow, text, -1, SQLITE_PREPARE_PERSISTENT, &row->stmt, NULL);
+    int code = client_real.sqlite3_prepare_v3(shadow, text, -1, SQLITE_PREPARE_PERSISTENT, &row->stmt, NULL);
     client_real.sqlite3_free(text);
     row->count = count;
     return code;

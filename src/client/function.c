@@ -45,12 +45,12 @@ static int register_with_shadow(struct client_remote *remote, const char *name, 
 {
     if (function->scalar_cb == NULL && function->final_cb == NULL) {
         /* Deletes; but SQLite calls the destructor of a function that is none when the next one takes its place. */
-        return client_real.sqlite3_create_window_function(remote->shadow, name, argument_count, representation, function,
-                                                          NULL, NULL, NULL, NULL, function_destroy);
+        return client_real.sqlite3_create_window_function(remote->shadow, name, argument_count, representation,
+                                                          function, NULL, NULL, NULL, NULL, function_destroy);
     }
     if (function->value_cb != NULL)
-        return client_real.sqlite3_create_window_function(remote->shadow, name, argument_count, representation, function,
-                                                          shadow_step, shadow_end, shadow_end, shadow_step,
+        return client_real.sqlite3_create_window_function(remote->shadow, name, argument_count, representation,
+                                                          function, shadow_step, shadow_end, shadow_end, shadow_step,
                                                           function_destroy);
     bool is_scalar = function->scalar_cb != NULL;
     return client_real.sqlite3_create_function_v2(remote->shadow, name, argument_count, representation, function,
@@ -155,7 +155,8 @@ int client_remote_sqlite3_create_function_v2(sqlite3 *db, const char *name, int 
 int client_remote_sqlite3_create_window_function(sqlite3 *db, const char *name, int argument_count, int representation,
                                                  void *user_data,
                                                  void (*step_cb)(sqlite3_context *, int, sqlite3_value **),
-                                                 void (*final_cb)(sqlite3_context *), void (*value_cb)(sqlite3_context *),
+                                                 void (*final_cb)(sqlite3_context *),
+                                                 void (*value_cb)(sqlite3_context *),
                                                  void (*inverse_cb)(sqlite3_context *, int, sqlite3_value **),
                                                  void (*destroy_cb)(void *))
 {

@@ -55,10 +55,8 @@ static int hooks_leave(struct client_remote *remote)
 
 /* --- Setting --- */
 
-int client_remote_sqlite3_set_authorizer(sqlite3 *db,
-                                         int (*callback)(void *, int, const char *, const char *, const char *,
-                                                         const char *),
-                                         void *data)
+int client_remote_sqlite3_set_authorizer(
+    sqlite3 *db, int (*callback)(void *, int, const char *, const char *, const char *, const char *), void *data)
 {
     struct client_remote *remote;
     struct client_hooks *hooks = hooks_enter(db, &remote);
@@ -238,8 +236,8 @@ void client_call_authorizer(struct client_frame *frame, struct pgwire_cursor *cu
     for (size_t i = 0; i < NAME_COUNT; i++)
         names[i] = client_frame_read_text(frame, cursor);
     if (is_call(frame, cursor, hooks->authorizer_cb != NULL))
-        client_calls_answer(frame, hooks->authorizer_cb(hooks->authorizer_data, action, names[0], names[1], names[2],
-                                                        names[3]));
+        client_calls_answer(
+            frame, hooks->authorizer_cb(hooks->authorizer_data, action, names[0], names[1], names[2], names[3]));
 }
 
 void client_call_progress(struct client_frame *frame, struct pgwire_cursor *cursor)
