@@ -204,6 +204,9 @@ struct sq_buf *client_request_begin(struct client_remote *remote, enum native_op
 int client_request_end(struct client_remote *remote, struct native_answer *ret_answer, struct pgwire_cursor *ret_body);
 /* The same for a one-way request, which is sent at once or, with `is_lazy`, together with the next request. */
 int client_request_end_oneway(struct client_remote *remote, bool is_lazy);
+/* A one-way request that is a number, if there is a connection; it never waits and never connects. `is_lazy` as above. What
+ * goes wrong is noticed by the next request. */
+void client_request_tell(struct client_remote *remote, enum native_op op, uint32_t number, bool is_lazy);
 /* For answers whose body must be read to its end: records SQLITE_IOERR and ends the connection unless that is so. */
 int client_body_check(struct client_remote *remote, const struct pgwire_cursor *body);
 /* The connection is of no more use (the server breaks the protocol, …): records and returns SQLITE_IOERR_SQLD_LOST. */

@@ -200,6 +200,23 @@ int client_request_end_oneway(struct client_remote *remote, bool is_lazy)
     return is_lazy ? SQLITE_OK : request_send(remote);
 }
 
+void client_request_tell(struct client_remote *remote, enum native_op op, uint32_t number, bool is_lazy)
+{
+    if (remote->client == NULL)
+        return;
+    struct sq_buf *out = pgclient_out(remote->client);
+    size_t offset = sq_buf_length(out);
+    sq_buf_put_u8(out, PGWIRE_NATIVE);
+    sq_buf_put_u32(out, sizeof(uint32_t) + 1 + sizeof(number));
+    sq_buf_put_u8(out, (uint8_t)op);
+    sq_buf_put_u32(out, number);
+    struct sq_error err;
+    if (sq_buf_check(out, NULL) != SQ_OK)
+        sq_buf_truncate(out, offset); /* the server keeps what it could have forgotten */
+    else if (!is_lazy && pgclient_send(remote->client, &err) != SQ_OK)
+        remote->last_answer_us = 0; /* the next request looks */
+}
+
 int client_body_check(struct client_remote *remote, const struct pgwire_cursor *body)
 {
     return pgwire_cursor_is_done(body) ? SQLITE_OK : client_remote_lose(remote, "the server's answer makes no sense");
