@@ -35,7 +35,7 @@ ROOMS = {
     "client": ["base", "pgwire", "pgclient"],
 }
 # Headers of net that pgclient may include: it shares TLS and nothing else.
-ONLY_HEADERS = {("pgclient", "net"): re.compile(r"^net/tls\.h$")}
+ONLY_HEADERS = {("pgclient", "net"): re.compile(r"^net/tls(_openssl)?\.h$")}
 
 # Library headers -> files (relative to src/) that may include them.
 LIBRARIES = [
@@ -68,7 +68,7 @@ def check_own(name, room, target, complain):
     elif target.endswith("_internal.h"):
         complain(f'"{target}" is private to room {other}')
     elif (room, other) in ONLY_HEADERS and not ONLY_HEADERS[room, other].match(target):
-        complain(f'of room {other}, room {room} may include its TLS header only, not "{target}"')
+        complain(f'of room {other}, room {room} may include its TLS headers only, not "{target}"')
     return other
 
 
