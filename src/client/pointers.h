@@ -14,7 +14,7 @@ struct client_pointer {
     struct sq_list links; /* in remote->pointers */
     uint64_t number;
     void *pointer;
-    const char *type; /* the application's static text */
+    const char *type;        /* the application's static text */
     void (*destroy)(void *); /* may be NULL */
 };
 

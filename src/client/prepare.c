@@ -150,8 +150,6 @@ int client_statement_prepare(struct client_remote *remote, const char *sql, size
     if (is_empty)
         return SQLITE_OK;
     struct client_statement *statement = client_statement_recall(remote, sql, first, prepare_flags);
-    if (statement != NULL)
-        statement->number = statement->number; /* as the server knows it */
     int code = SQLITE_OK;
     if (statement == NULL)
         code = prepare_new(remote, sql, length, first, prepare_flags, will_step, &statement);

@@ -96,16 +96,16 @@ struct client_remote {
     int open_flags;             /* sqlite3_open_v2()'s */
     bool is_memory;
     bool is_readonly;
-    bool is_dead;             /* what was lost with the connection cannot come back */
-    bool is_connecting;       /* requests go out though a reconnection is not complete */
-    bool has_temporary;       /* temporary tables may have been made, which end with the connection */
-    struct sq_buf nowhere;    /* what client_request_begin() gives when there is no server */
-    size_t request_offset;    /* where the request being written begins in pgclient_out() */
-    bool is_request_dropped;  /* it goes nowhere: the error is recorded */
-    enum client_risk risk;    /* of the request being written; client_request_end() takes it back */
-    int call_depth;           /* calls of the server that are being served */
-    int64_t last_answer_us;   /* sq_clock_now_us() */
-    int64_t total_changes_base; /* of connections before this one */
+    bool is_dead;                         /* what was lost with the connection cannot come back */
+    bool is_connecting;                   /* requests go out though a reconnection is not complete */
+    bool has_temporary;                   /* temporary tables may have been made, which end with the connection */
+    struct sq_buf nowhere;                /* what client_request_begin() gives when there is no server */
+    size_t request_offset;                /* where the request being written begins in pgclient_out() */
+    bool is_request_dropped;              /* it goes nowhere: the error is recorded */
+    enum client_risk risk;                /* of the request being written; client_request_end() takes it back */
+    int call_depth;                       /* calls of the server that are being served */
+    int64_t last_answer_us;               /* sq_clock_now_us() */
+    int64_t total_changes_base;           /* of connections before this one */
     char lost_message[SQ_ERROR_TEXT_MAX]; /* of the last loss */
 
     struct client_error error;
@@ -115,26 +115,27 @@ struct client_remote {
     struct sq_list statements; /* those of the application, newest first */
     struct sq_list cached;     /* finalized ones that the server still has, newest first */
     size_t cached_count;
-    uint32_t statement_number;   /* the last one given */
-    sqlite3_stmt *converter;     /* of the shadow: SELECT ?1 */
-    sqlite3_value *null_value;   /* for columns that there are not */
+    uint32_t statement_number; /* the last one given */
+    sqlite3_stmt *converter;   /* of the shadow: SELECT ?1 */
+    sqlite3_value *null_value; /* for columns that there are not */
 
     /* --- databases.c --- */
-    char *main_name;            /* SQLITE_DBCONFIG_MAINDBNAME; NULL: "main" */
-    sqlite3_filename filename;  /* sqlite3_create_filename()'s: what sqlite3_db_filename() gives for "main" */
-    struct sq_list attached;    /* struct client_attached */
-    struct sq_list pragmas;     /* settings to be made again after a reconnection */
-    char *metadata[2];          /* what sqlite3_table_column_metadata() gave last */
+    char *main_name;                /* SQLITE_DBCONFIG_MAINDBNAME; NULL: "main" */
+    sqlite3_filename filename;      /* sqlite3_create_filename()'s: what sqlite3_db_filename() gives for "main" */
+    struct sq_list attached;        /* struct client_attached */
+    struct sq_list pragmas;         /* settings to be made again after a reconnection */
+    char *schema_name;              /* what sqlite3_db_name() gave last, of those not in `attached` */
+    char *metadata[2];              /* what sqlite3_table_column_metadata() gave last */
     int limits[CLIENT_LIMIT_COUNT]; /* sqlite3_limit(); -1: not asked for yet */
     uint32_t limits_set;            /* bits: to be set again after a reconnection */
 
     /* --- the other half: calls.h --- */
     struct client_calls *calls;
-    size_t guest_count;         /* open blobs and backups: sqlite3_close() waits for them */
-    struct sq_list pointers;    /* pointers.h */
-    uint64_t pointer_number;    /* the last one given */
-    int busy_timeout_ms;        /* sqlite3_busy_timeout() */
-    uint32_t guest_number;      /* the last one given, for blobs and whatever else needs a number */
+    size_t guest_count;      /* open blobs and backups: sqlite3_close() waits for them */
+    struct sq_list pointers; /* pointers.h */
+    uint64_t pointer_number; /* the last one given */
+    int busy_timeout_ms;     /* sqlite3_busy_timeout() */
+    uint32_t guest_number;   /* the last one given, for blobs and whatever else needs a number */
 
     /* --- interrupt.c: atomics --- */
     bool is_interrupted;   /* since the statement now running began */
@@ -217,7 +218,11 @@ int client_remote_lose(struct client_remote *remote, const char *why);
 struct sq_buf *client_call_answer_begin(struct client_remote *remote);
 void client_call_answer_end(struct client_remote *remote);
 
-/* --- Statements, for calls: statement.c --- */
+/* --- Statements, for others: exec.c, statement.c --- */
+
+/* sqlite3_exec() without its mutex and message; the extended code; errors are recorded. */
+int client_remote_exec(struct client_remote *remote, const char *sql, int (*callback)(void *, int, char **, char **),
+                       void *argument);
 
 /* The application's statement of the number that the server knows; NULL: it has been finalized, or is one of our own. */
 sqlite3_stmt *client_statement_by_number(struct client_remote *remote, uint32_t number);

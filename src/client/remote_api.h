@@ -30,6 +30,11 @@
 #undef CLIENT_PASS0
 #undef CLIENT_VARIADIC
 #undef CLIENT_OWN
+
+/* sqlite3_db_config() is variadic: one for each form of its arguments. A switch's `value` < 0 asks only. */
+int client_remote_db_config_switch(sqlite3 *db, int operation, int value, int *ret_value);
+int client_remote_db_config_main_name(sqlite3 *db, const char *name);
+int client_remote_db_config_lookaside(sqlite3 *db);
 #pragma GCC visibility pop
 
 #endif

@@ -88,7 +88,8 @@ static bool take_word(const char **sql, const char *end, const char *word)
     size_t length = strlen(word);
     if ((size_t)(end - at) < length || client_real.sqlite3_strnicmp(at, word, (int)length) != 0)
         return false;
-    if (at + length < end && (at[length] == '_' || (at[length] | 0x20) - 'a' < 26u))
+    char next = at + length < end ? at[length] : ' ';
+    if (next == '_' || ((next | 0x20) >= 'a' && (next | 0x20) <= 'z'))
         return false;
     *sql = at + length;
     return true;

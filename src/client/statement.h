@@ -30,9 +30,9 @@ enum client_statement_state {
 /* What a statement's first word says. */
 enum client_sql_kind {
     CLIENT_SQL_OTHER,
-    CLIENT_SQL_DATA,      /* SELECT, INSERT, … */
-    CLIENT_SQL_BEGIN,     /* BEGIN, ROLLBACK, SAVEPOINT */
-    CLIENT_SQL_COMMIT,    /* COMMIT, END, RELEASE */
+    CLIENT_SQL_DATA,   /* SELECT, INSERT, … */
+    CLIENT_SQL_BEGIN,  /* BEGIN, ROLLBACK, SAVEPOINT */
+    CLIENT_SQL_COMMIT, /* COMMIT, END, RELEASE */
     CLIENT_SQL_PRAGMA,
     CLIENT_SQL_TEMPORARY, /* CREATE TEMP … */
     CLIENT_SQL_ATTACH,
@@ -90,19 +90,19 @@ struct client_statement {
 
     /* --- running --- */
     enum client_statement_state state;
-    int code;           /* of the end: SQLITE_DONE or an error */
-    char *message;      /* of the error; NULL: the code's own */
-    uint8_t *batch;     /* rows as they came, and one byte */
+    int code;       /* of the end: SQLITE_DONE or an error */
+    char *message;  /* of the error; NULL: the code's own */
+    uint8_t *batch; /* rows as they came, and one byte */
     size_t batch_room;
     struct pgwire_cursor rows; /* what of the batch has not been read */
     uint32_t rows_left;
-    int batch_code;     /* how the batch ended: SQLITE_ROW: the server may have more */
-    uint8_t next_byte;  /* the first byte of `rows`, where a NUL may stand for the last text of the row before */
+    int batch_code;       /* how the batch ended: SQLITE_ROW: the server may have more */
+    uint8_t next_byte;    /* the first byte of `rows`, where a NUL may stand for the last text of the row before */
     uint32_t batch_count; /* since it began */
     bool has_row;
-    struct sq_value *row;     /* column_count; bytes point into the batch */
-    sqlite3_value **values;   /* column_count: the same as values of the real library, where they were wanted */
-    size_t value_count;       /* how many of them there are */
+    struct sq_value *row;        /* column_count; bytes point into the batch */
+    sqlite3_value **values;      /* column_count: the same as values of the real library, where they were wanted */
+    size_t value_count;          /* how many of them there are */
     struct client_error pending; /* an error that came behind rows */
 };
 

@@ -88,17 +88,6 @@ int client_remote_sqlite3_limit(sqlite3 *db, int id, int value)
 
 /* --- Settings --- */
 
-int client_remote_sqlite3_busy_timeout(sqlite3 *db, int milliseconds)
-{
-    struct client_remote *remote = client_remote_enter(db);
-    if (remote == NULL)
-        return SQLITE_MISUSE;
-    client_calls_forget_busy_handler(remote);
-    remote->busy_timeout_ms = milliseconds > 0 ? milliseconds : 0;
-    sq_buf_put_u32(client_request_begin(remote, NATIVE_BUSY_TIMEOUT), (uint32_t)remote->busy_timeout_ms);
-    return client_remote_leave(remote, client_request_end(remote, NULL, NULL));
-}
-
 /* sqlite3_db_config() of one switch: `value` < 0 asks only. */
 int client_remote_db_config_switch(sqlite3 *db, int operation, int value, int *ret_value)
 {
@@ -130,17 +119,10 @@ int client_remote_db_config_main_name(sqlite3 *db, const char *name)
     return copy != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-/* The connection's own small memory is the shadow's, and nobody can tell. */
-int client_remote_db_config_lookaside(sqlite3 *db, void *buffer, int bytes, int count)
+/* Small memory of the connection's own: it has none here, and whether it is used only shows in its speed. */
+int client_remote_db_config_lookaside(sqlite3 *db)
 {
-    struct client_remote *remote = client_remote_enter(db);
-    if (remote == NULL)
-        return SQLITE_MISUSE;
-    (void)buffer;
-    (void)bytes;
-    (void)count;
-    client_remote_leave_quietly(remote);
-    return SQLITE_OK;
+    return client_remote_of(db) != NULL ? SQLITE_OK : SQLITE_MISUSE;
 }
 
 int client_remote_sqlite3_db_status(sqlite3 *db, int operation, int *ret_current, int *ret_highest, int reset)

@@ -113,7 +113,7 @@ static int stop(struct client_statement *statement)
     statement->batch_code = SQLITE_DONE;
     if (!is_open)
         return SQLITE_OK;
-    if (statement->facts.is_readonly) {
+    if (statement->facts.is_readonly && !client_calls_want_end(remote)) {
         client_request_tell(remote, NATIVE_RESET_ASYNC, statement->number, false);
         return SQLITE_OK;
     }
