@@ -200,18 +200,6 @@ int client_remote_sqlite3_wal_autocheckpoint(sqlite3 *db, int pages)
     return SQLITE_OK;
 }
 
-/* A remote connection shares no cache, so nothing of another connection's blocks it: SQLite calls back at once then.
- * https://sqlite.org/c3ref/unlock_notify.html */
-int client_remote_sqlite3_unlock_notify(sqlite3 *db, void (*callback)(void **, int), void *data)
-{
-    struct client_remote *remote = client_remote_enter(db);
-    if (remote == NULL)
-        return SQLITE_MISUSE;
-    if (callback != NULL)
-        callback(&data, 1);
-    return client_remote_leave(remote, SQLITE_OK);
-}
-
 /* --- Calls --- */
 
 /* Nothing is left of the message, and the callback is still there. */

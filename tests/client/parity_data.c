@@ -217,10 +217,11 @@ void part_serialize(void)
     say("image %s, %s, '%.15s'", image != NULL ? "there" : "null", bytes > 50000 && bytes % 512 == 0 ? "pages" : "none",
         image != NULL ? (const char *)image : "");
     sqlite3_int64 again = -5;
-    say("no copy: %s, %s", sqlite3_serialize(db, "main", &again, SQLITE_SERIALIZE_NOCOPY) == NULL ? "null" : "there",
-        again == bytes ? "the same size" : "another");
+    const unsigned char *none = sqlite3_serialize(db, "main", &again, SQLITE_SERIALIZE_NOCOPY);
+    say("no copy: %s, %s", none == NULL ? "null" : "there", again == bytes ? "the same size" : "another");
     again = -5;
-    say("nowhere: %s, %lld", sqlite3_serialize(db, "nowhere", &again, 0) == NULL ? "null" : "there", again);
+    none = sqlite3_serialize(db, "nowhere", &again, 0);
+    say("nowhere: %s, %lld", none == NULL ? "null" : "there", again);
 
     sqlite3 *second = open_database(second_name);
     run(second, "CREATE TABLE gone(x)");
