@@ -162,3 +162,15 @@ int client_remote_sqlite3_db_cacheflush(sqlite3 *db)
 {
     return memory_release(db, true);
 }
+
+/* Only connections of one shared cache block each other that way, and here there is none: "If the blocking connection … has
+ * already concluded its transaction", the callback is called at once (https://sqlite.org/c3ref/unlock_notify.html). */
+int client_remote_sqlite3_unlock_notify(sqlite3 *db, void (*callback)(void **, int), void *argument)
+{
+    struct client_remote *remote = client_remote_enter(db);
+    if (remote == NULL)
+        return SQLITE_MISUSE;
+    if (callback != NULL)
+        callback(&argument, 1);
+    return client_remote_leave(remote, SQLITE_OK);
+}
