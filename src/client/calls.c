@@ -74,10 +74,7 @@ bool client_calls_new(struct client_remote *remote)
     sq_map_init(&calls->aggregates);
     sq_list_init(&calls->registrations);
     remote->calls = calls;
-    if (client_frame_prepare_shadow(calls) == SQLITE_OK)
-        return true;
-    client_calls_free(remote);
-    return false;
+    return true;
 }
 
 void client_calls_free(struct client_remote *remote)
@@ -91,6 +88,7 @@ void client_calls_free(struct client_remote *remote)
     release_all(calls);
     for (size_t i = 0; i < NATIVE_CALL_DEPTH_MAX; i++)
         client_frame_free(calls->frames[i]);
+    (void)client_real.sqlite3_close(calls->values_db);
     /* These go with the shadow. */
     struct sq_map_cursor at = {0};
     struct client_function *function;
@@ -115,6 +113,11 @@ bool client_calls_want_single_rows(const struct client_remote *remote)
     const uint32_t seen = NATIVE_HOOK_PROGRESS | NATIVE_HOOK_COMMIT | NATIVE_HOOK_ROLLBACK | NATIVE_HOOK_UPDATE |
                           NATIVE_HOOK_PREUPDATE | NATIVE_HOOK_WAL | NATIVE_HOOK_TRACE;
     return remote->calls != NULL && (client_hooks_set(&remote->calls->hooks) & seen) != 0;
+}
+
+bool client_calls_want_prepare(const struct client_remote *remote)
+{
+    return remote->calls != NULL && remote->calls->hooks.authorizer_cb != NULL;
 }
 
 bool client_calls_want_end(const struct client_remote *remote)

@@ -28,6 +28,8 @@ int client_calls_replay(struct client_remote *remote);
 
 /* Whether statements must run row by row: some hook or function sees when a row is computed. */
 bool client_calls_want_single_rows(const struct client_remote *remote);
+/* Whether statements must be compiled anew each time: the authorizer sees it. */
+bool client_calls_want_prepare(const struct client_remote *remote);
 /* Whether the end of a statement is the end of something of the application's (auxiliary data, groups, pointers), so
  * that the server must have ended it before sqlite3_reset() or sqlite3_finalize() returns. */
 bool client_calls_want_end(const struct client_remote *remote);

@@ -10,7 +10,7 @@
  *   trace.c       trace and profile
  *
  * Values and contexts. A callback gets real values of the real library: SQLite's own conversions, subtypes, pointers, and
- * sqlite3_value_dup() work on them. They come from statements of the connection's shadow (remote.h):
+ * sqlite3_value_dup() work on them. They come from statements of a connection in memory of their own, `values_db`:
  *
  *     SELECT "sqld value"(0), "sqld value"(1), …                  values alone
  *     SELECT "sqld call"("sqld value"(0), "sqld value"(1), …)     a call of an application's function
@@ -172,6 +172,7 @@ struct client_hooks {
 
 struct client_calls {
     struct client_remote *remote;
+    sqlite3 *values_db;                                 /* NULL: nobody has been called with values */
     struct client_frame *frames[NATIVE_CALL_DEPTH_MAX]; /* NULL: that deep nobody has been */
     size_t depth;
     struct client_row *row;             /* whose statement is being stepped */
@@ -206,20 +207,17 @@ bool client_calls_register(struct client_calls *calls, const struct client_regis
 struct client_frame *client_frame_enter(struct client_calls *calls, const uint8_t *body, size_t length);
 void client_frame_leave(struct client_frame *frame);
 void client_frame_free(struct client_frame *frame);
-/* Registers "sqld value" and "sqld call" with the shadow; an SQLite result code. */
-int client_frame_prepare_shadow(struct client_calls *calls);
-
 /* Reads `count` values from behind the first `offset` ones in frame->values, which has room. False: no memory, or no so many. */
 bool client_frame_read_values(struct client_frame *frame, struct pgwire_cursor *cursor, size_t offset, size_t count);
 /* The next text as a C string, within the frame's message; NULL: NULL. */
 const char *client_frame_read_text(struct client_frame *frame, struct pgwire_cursor *cursor);
 
-/* Makes real values of `count` values: SQLITE_ROW, or an error that the shadow describes. They are the columns of row->stmt,
+/* Makes real values of `count` values: SQLITE_ROW, or an error that calls->values_db describes. They are the columns of row->stmt,
  * until client_row_close(). */
 int client_row_open(struct client_frame *frame, struct client_row *row, const struct native_value *values,
                     size_t count);
 /* Calls the application's function, with frame->values as arguments and frame->context: SQLITE_ROW, and the result is the column of *ret_row;
- * or the function's error, which the shadow describes. client_row_close() follows in both cases. */
+ * or the function's error, which calls->values_db describes. client_row_close() follows in both cases. */
 int client_row_call(struct client_frame *frame, size_t count, struct client_row **ret_row);
 void client_row_close(struct client_row *row);
 

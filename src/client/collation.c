@@ -10,6 +10,7 @@
 
 #include "client/calls_internal.h"
 #include "client/remote_api.h"
+#include "client/statement.h"
 #include "client/utf16.h"
 
 /* --- Registration --- */
@@ -70,6 +71,7 @@ static int register_collation(struct client_remote *remote, struct client_collat
         code = SQLITE_NOMEM;
     if (code == SQLITE_OK)
         code = tell_server(remote, collation->name, registration.number);
+    client_statement_cache_clear(remote);
     if (code == SQLITE_OK && !client_calls_register(calls, &registration))
         code = SQLITE_NOMEM;
     /* A deletion leaves nothing behind, unless it came with a destructor. */

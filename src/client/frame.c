@@ -188,15 +188,23 @@ static void call_function(sqlite3_context *real, int argument_count, sqlite3_val
     context->real = NULL;
 }
 
-int client_frame_prepare_shadow(struct client_calls *calls)
+/* Opens calls->values_db, which is used under the mutex of the remote connection and needs none of its own. */
+static int values_open(struct client_calls *calls)
 {
-    sqlite3 *shadow = calls->remote->shadow;
-    int flags = SQLITE_UTF8 | SQLITE_SUBTYPE | SQLITE_RESULT_SUBTYPE;
-    int code =
-        client_real.sqlite3_create_function_v2(shadow, "sqld value", 1, flags, calls, value_function, NULL, NULL, NULL);
+    const int flags = SQLITE_UTF8 | SQLITE_SUBTYPE | SQLITE_RESULT_SUBTYPE;
+    sqlite3 *db;
+    int code = client_real.sqlite3_open_v2(":memory:", &db,
+                                           SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (code == SQLITE_OK)
-        code = client_real.sqlite3_create_function_v2(shadow, "sqld call", -1, flags, calls, call_function, NULL, NULL,
-                                                      NULL);
+        code =
+            client_real.sqlite3_create_function_v2(db, "sqld value", 1, flags, calls, value_function, NULL, NULL, NULL);
+    if (code == SQLITE_OK)
+        code =
+            client_real.sqlite3_create_function_v2(db, "sqld call", -1, flags, calls, call_function, NULL, NULL, NULL);
+    if (code == SQLITE_OK)
+        calls->values_db = db;
+    else
+        (void)client_real.sqlite3_close(db);
     return code;
 }
 
@@ -208,7 +216,10 @@ static int prepare(struct client_row *row, size_t count, bool is_call)
         return SQLITE_OK;
     (void)client_real.sqlite3_finalize(row->stmt);
     row->stmt = NULL;
-    sqlite3 *shadow = row->frame->remote->shadow;
+    struct client_calls *calls = row->frame->calls;
+    int code = calls->values_db != NULL ? SQLITE_OK : values_open(calls);
+    if (code != SQLITE_OK)
+        return code;
     sqlite3_str *sql = client_real.sqlite3_str_new(NULL);
     client_real.sqlite3_str_appendall(sql, is_call ? "SELECT \"sqld call\"(" : "SELECT ");
     for (size_t i = 0; i < count; i++) {
@@ -220,7 +231,7 @@ static int prepare(struct client_row *row, size_t count, bool is_call)
     char *text = client_real.sqlite3_str_finish(sql);
     if (text == NULL)
         return SQLITE_NOMEM;
-    int code = client_real.sqlite3_prepare_v3(shadow, text, -1, SQLITE_PREPARE_PERSISTENT, &row->stmt, NULL);
+    code = client_real.sqlite3_prepare_v3(calls->values_db, text, -1, SQLITE_PREPARE_PERSISTENT, &row->stmt, NULL);
     client_real.sqlite3_free(text);
     row->count = count;
     return code;
@@ -235,7 +246,7 @@ static int step(struct client_row *row, const struct native_value *values)
     int code = client_real.sqlite3_step(row->stmt);
     sq_assert(calls->row == row);
     calls->row = outer;
-    return code == SQLITE_ROW ? SQLITE_ROW : client_real.sqlite3_extended_errcode(row->frame->remote->shadow);
+    return code == SQLITE_ROW ? SQLITE_ROW : client_real.sqlite3_extended_errcode(calls->values_db);
 }
 
 int client_row_open(struct client_frame *frame, struct client_row *row, const struct native_value *values, size_t count)

@@ -6,6 +6,7 @@
 
 #include "client/calls_internal.h"
 #include "client/remote_api.h"
+#include "client/statement.h"
 #include "client/utf16.h"
 
 /* --- Registration --- */
@@ -34,9 +35,11 @@ static void shadow_end(sqlite3_context *context)
 }
 
 /* As SQLite does, which takes a function's kind from the callbacks that are there. */
-static bool is_sound(const struct client_function *f)
+static bool is_sound(const char *name, int argument_count, const struct client_function *f)
 {
-    return !(f->scalar_cb != NULL && f->final_cb != NULL) && (f->final_cb == NULL) == (f->step_cb == NULL) &&
+    enum { NAME_BYTES_MAX = 255, ARGUMENTS_MAX = 127 }; /* https://sqlite.org/limits.html */
+    return name != NULL && strlen(name) <= NAME_BYTES_MAX && argument_count >= -1 && argument_count <= ARGUMENTS_MAX &&
+           !(f->scalar_cb != NULL && f->final_cb != NULL) && (f->final_cb == NULL) == (f->step_cb == NULL) &&
            (f->value_cb == NULL) == (f->inverse_cb == NULL);
 }
 
@@ -94,6 +97,7 @@ static int register_function(struct client_remote *remote, const char *name, int
     }
     /* From here on the shadow owns it, also if it fails. */
     code = register_with_shadow(remote, name, argument_count, representation, function);
+    client_statement_cache_clear(remote);
     if (code == SQLITE_OK && !client_calls_register(calls, &registration))
         code = SQLITE_NOMEM;
     return code;
@@ -107,7 +111,7 @@ static int create_function(sqlite3 *db, const char *name, int argument_count, in
         return SQLITE_MISUSE;
     struct client_function *function = NULL;
     int code = SQLITE_MISUSE;
-    if (name != NULL && is_sound(described)) {
+    if (is_sound(name, argument_count, described)) {
         function = malloc(sizeof(*function));
         code = SQLITE_NOMEM;
     }
@@ -198,6 +202,7 @@ int client_remote_sqlite3_overload_function(sqlite3 *db, const char *name, int a
         native_put_text(out, name);
         sq_buf_put_u32(out, (uint32_t)argument_count);
         code = client_request_end(remote, NULL, NULL);
+        client_statement_cache_clear(remote);
         const struct client_registration registration = {
             .kind = CLIENT_OVERLOAD, .name = (char *)(uintptr_t)name, .argument_count = argument_count};
         if (code == SQLITE_OK && !client_calls_register(remote->calls, &registration))
@@ -381,7 +386,7 @@ static void call_and_answer(struct client_frame *frame, size_t count)
         put_result(frame, out, count, client_real.sqlite3_column_value(row->stmt, 0));
     } else {
         sq_buf_put_u32(out, (uint32_t)code);
-        native_put_text(out, client_real.sqlite3_errmsg(remote->shadow));
+        native_put_text(out, client_real.sqlite3_errmsg(frame->calls->values_db));
     }
     put_auxiliaries(context, out);
     client_call_answer_end(remote);
@@ -389,7 +394,8 @@ static void call_and_answer(struct client_frame *frame, size_t count)
     if (context->pointer != NULL)
         client_calls_release(frame->calls, context->pointer->number);
     context->pointer = NULL;
-    if (context->part == NATIVE_PART_FINAL)
+    /* Number 0 is a group without rows: what it had is nobody's. */
+    if (context->part == NATIVE_PART_FINAL || context->aggregate_number == 0)
         client_aggregate_free(frame->calls, context->aggregate_number);
 }
 

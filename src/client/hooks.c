@@ -6,6 +6,7 @@
 
 #include "client/calls_internal.h"
 #include "client/remote_api.h"
+#include "client/statement.h"
 
 /* --- What the server knows --- */
 
@@ -64,6 +65,7 @@ int client_remote_sqlite3_set_authorizer(
         return SQLITE_MISUSE;
     hooks->authorizer_cb = callback;
     hooks->authorizer_data = data;
+    client_statement_cache_clear(remote);
     return hooks_leave(remote);
 }
 

@@ -61,7 +61,7 @@ static int get_value(struct client_remote *remote, bool is_old, int column, sqli
     if (row->values == NULL) {
         int code = client_row_open(preupdate->frame, row, values, (size_t)preupdate->column_count);
         if (code != SQLITE_ROW)
-            return client_error_set(remote, code, "%s", client_real.sqlite3_errmsg(remote->shadow));
+            return client_error_set(remote, code, "%s", client_real.sqlite3_errmsg(remote->calls->values_db));
     }
     *ret_value = client_real.sqlite3_column_value(row->stmt, column);
     return SQLITE_OK;

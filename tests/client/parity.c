@@ -1,13 +1,14 @@
 /* tests/client/parity.c: does what an application can do with functions, hooks, blobs and backups of its own, and prints all that
  * it sees. Run with local databases and with remote ones, it must print the same: test_parity.py compares.
  *
- *     parity PART FIRST SECOND     PART: a line of the table below; FIRST, SECOND: names of empty databases
+ *     parity PART FIRST SECOND MEMORY     PART: a line of the table below; FIRST, SECOND: names of empty databases;
+ *                                         MEMORY: of one in memory
  *     parity --list */
 #include "parity.h"
 
 #include <stdarg.h>
 
-const char *first_name, *second_name;
+const char *first_name, *second_name, *memory_name;
 int depth;
 
 void say(const char *format, ...)
@@ -143,8 +144,8 @@ int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
     bool is_list = argc == 2 && strcmp(argv[1], "--list") == 0;
-    if (!is_list && argc != 4) {
-        fprintf(stderr, "usage: parity PART FIRST SECOND | --list\n");
+    if (!is_list && argc != 5) {
+        fprintf(stderr, "usage: parity PART FIRST SECOND MEMORY | --list\n");
         return 2;
     }
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -153,6 +154,7 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[1], parts[i].name) == 0) {
             first_name = argv[2];
             second_name = argv[3];
+            memory_name = argv[4];
             parts[i].run();
             say("end");
             return 0;

@@ -15,8 +15,8 @@ void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Where the log stands: lines behind are indented. */
 extern int depth;
 
-/* The databases' names. */
-extern const char *first_name, *second_name;
+/* The databases' names; the last one's is in memory. */
+extern const char *first_name, *second_name, *memory_name;
 
 sqlite3 *open_database(const char *name);
 void close_database(sqlite3 *db);
