@@ -1,4 +1,5 @@
-/* client/attach.h: files that a local connection opens besides its own: ATTACH and VACUUM INTO.
+/* client/attach.h: files that a connection opens besides its own: ATTACH and VACUUM INTO. Remote connections:
+ * attach_remote.c. Local ones:
  *
  * Their names are evaluated inside the real library, so sqlite3_open_v2() does not see them. With SQLD_URL set they mean
  * databases of the server by the same rules (naming.h), and must not become local files behind the user's back. The
@@ -9,6 +10,11 @@
 #define SQ_CLIENT_ATTACH_H
 
 #include <stdbool.h>
+
+struct client_statement;
+
+/* Runs an ATTACH of a remote connection. SQLITE_OK, or an error, which is recorded. */
+int client_attach_step(struct client_statement *statement);
 
 /* Installs the guard, once in a process. Any thread. */
 void client_attach_guard(void);

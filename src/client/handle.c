@@ -34,8 +34,11 @@ sq_status client_handle_new(enum client_handle_kind kind, void *object, struct c
     sq_assert(kind != CLIENT_HANDLE_FREE && object != NULL);
     pthread_mutex_lock(&lock);
     struct client_handle *handle = take_locked();
-    if (handle != NULL)
-        *handle = (struct client_handle){.object = object, .kind = kind};
+    if (handle != NULL) {
+        __atomic_store_n(&handle->object, object, __ATOMIC_RELAXED);
+        handle->next_free = NULL;
+        __atomic_store_n(&handle->kind, kind, __ATOMIC_RELEASE);
+    }
     pthread_mutex_unlock(&lock);
     if (handle == NULL)
         return SQ_LIMIT;
@@ -48,24 +51,12 @@ void client_handle_free(struct client_handle *handle)
     sq_assert(client_handle_is_ours(handle));
     pthread_mutex_lock(&lock);
     sq_assert(handle->kind != CLIENT_HANDLE_FREE);
-    *handle = (struct client_handle){.kind = CLIENT_HANDLE_FREE};
+    __atomic_store_n(&handle->kind, CLIENT_HANDLE_FREE, __ATOMIC_RELEASE);
+    __atomic_store_n(&handle->object, NULL, __ATOMIC_RELAXED);
     if (free_last == NULL)
         free_first = handle;
     else
         free_last->next_free = handle;
     free_last = handle;
     pthread_mutex_unlock(&lock);
-}
-
-void *client_handle_object(const void *pointer, enum client_handle_kind kind)
-{
-    sq_assert(client_handle_is_ours(pointer));
-    size_t offset = (size_t)((uintptr_t)pointer - (uintptr_t)client_handles);
-    if (offset % sizeof(client_handles[0]) != 0)
-        return NULL;
-    struct client_handle *handle = &client_handles[offset / sizeof(client_handles[0])];
-    pthread_mutex_lock(&lock);
-    void *object = handle->kind == kind ? handle->object : NULL;
-    pthread_mutex_unlock(&lock);
-    return object;
 }

@@ -28,6 +28,8 @@ static void freep(char **text)
 void client_name_done(struct client_name *name)
 {
     free(name->database);
+    free(name->path);
+    free(name->url);
     *name = (struct client_name){.place = CLIENT_LOCAL};
 }
 
@@ -51,6 +53,7 @@ void client_naming_read(struct client_naming *ret_naming)
         .local = secure_getenv("SQLD_LOCAL"), /* empty: no directory at all */
         .has_map_memory = is_on("SQLD_MAP_MEMORY"),
         .has_import = is_on("SQLD_IMPORT"),
+        .has_fresh = is_on("SQLD_FRESH"),
     };
 }
 
@@ -122,6 +125,7 @@ struct parsed {
     char *path;
     bool is_memory;
     bool has_vfs;
+    int mode;
 };
 
 static void parsed_done(struct parsed *parsed)
@@ -138,6 +142,12 @@ static sq_status query_read(const char *query, struct parsed *parsed, struct sq_
             return sq_fail(err, SQ_NOMEM, "a database's name");
         parsed->is_memory |= strcmp(parameter, "mode=memory") == 0;
         parsed->has_vfs |= starts_with(parameter, "vfs=");
+        if (strcmp(parameter, "mode=ro") == 0)
+            parsed->mode = SQLITE_OPEN_READONLY;
+        else if (strcmp(parameter, "mode=rw") == 0)
+            parsed->mode = SQLITE_OPEN_READWRITE;
+        else if (strcmp(parameter, "mode=rwc") == 0)
+            parsed->mode = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
         query += length;
         query += *query == '&';
     }
@@ -314,7 +324,16 @@ static sq_status decide_mapped(const struct client_naming *naming, const char *p
     bool is_kept = info != NULL && info->st_size > 0 && !naming->has_import;
     ret_name->place = is_kept ? CLIENT_LOCAL_THOUGH_MAPPED : CLIENT_REMOTE_MAPPED;
     ret_name->database = database;
+    ret_name->path = SQ_STEAL(absolute);
+    ret_name->has_file = info != NULL;
+    ret_name->is_empty = info != NULL && info->st_size == 0;
     return SQ_OK;
+}
+
+static sq_status decide_url(const char *url, struct sq_error *err, struct client_name *ret_name)
+{
+    *ret_name = (struct client_name){.place = CLIENT_REMOTE_URL, .url = strdup(url)};
+    return ret_name->url != NULL ? SQ_OK : sq_fail(err, SQ_NOMEM, "a database's name");
 }
 
 sq_status client_naming_decide(const struct client_naming *naming, const char *filename, int flags, const char *vfs,
@@ -325,18 +344,17 @@ sq_status client_naming_decide(const struct client_naming *naming, const char *f
         *ret_name = name;
         return SQ_OK;
     }
-    if (is_url(filename) || (starts_with(filename, "file:") && is_url(filename + strlen("file:")))) {
-        name.place = CLIENT_REMOTE_URL;
-        *ret_name = name;
-        return SQ_OK;
-    }
+    size_t scheme = starts_with(filename, "file:") ? strlen("file:") : 0;
+    if (is_url(filename + scheme))
+        return decide_url(filename + scheme, err, ret_name);
     SQ_CLEANUP(parsed_done) struct parsed parsed = {0};
     SQ_TRY(name_parse(filename, flags, vfs, err, &parsed));
     struct stat info;
     bool exists = false;
-    if (is_url(parsed.path)) { /* its characters were written as %HH */
-        name.place = CLIENT_REMOTE_URL;
-    } else if (parsed.has_vfs || parsed.path[0] == '\0') {
+    name.mode = parsed.mode;
+    if (is_url(parsed.path)) /* its characters were written as %HH */
+        return decide_url(parsed.path, err, ret_name);
+    if (parsed.has_vfs || parsed.path[0] == '\0') {
         name.place = CLIENT_LOCAL;
     } else if (parsed.is_memory) {
         name.place = naming->url != NULL && naming->has_map_memory ? CLIENT_REMOTE_MAPPED : CLIENT_LOCAL;
@@ -344,6 +362,8 @@ sq_status client_naming_decide(const struct client_naming *naming, const char *f
             return sq_fail(err, SQ_NOMEM, "a database's name");
     } else if ((exists = stat(parsed.path, &info) == 0) && is_stub(parsed.path, &info)) {
         name.place = CLIENT_REMOTE_STUB;
+        name.has_file = true;
+        SQ_TRY(path_absolute(parsed.path, err, &name.path));
     } else if (naming->url != NULL) {
         SQ_TRY(decide_mapped(naming, parsed.path, exists ? &info : NULL, err, &name));
     }

@@ -36,6 +36,7 @@ struct client_naming {
     const char *local; /* SQLD_LOCAL */
     bool has_map_memory;
     bool has_import;
+    bool has_fresh; /* SQLD_FRESH: a file that is missing stands for a new database, whatever is on the server */
 };
 
 enum client_place {
@@ -49,6 +50,11 @@ enum client_place {
 struct client_name {
     enum client_place place;
     char *database; /* CLIENT_REMOTE_MAPPED and CLIENT_LOCAL_THOUGH_MAPPED: of the server SQLD_URL; else NULL */
+    char *path;     /* CLIENT_REMOTE_STUB and _MAPPED: the file, from the root; NULL: in memory */
+    char *url;      /* CLIENT_REMOTE_URL: it, without "file:" */
+    int mode;       /* SQLITE_OPEN_READONLY, … that ?mode= of a URI says; 0: nothing */
+    bool has_file;  /* there is a file of that name; for _MAPPED, what is in it was not looked at */
+    bool is_empty;  /* and it is empty */
 };
 
 /* Reads the environment. The texts belong to it. A set-uid program has none. */

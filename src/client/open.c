@@ -1,20 +1,25 @@
-/* client/open.c: sqlite3_open(), sqlite3_open_v2(), sqlite3_open16() and sqlite3_backup_init(): where local and remote
- * part.
+/* client/open.c: sqlite3_open(), sqlite3_open_v2(), sqlite3_open16() and sqlite3_close(): where local and remote part.
  *
- * This build has no remote databases yet: a name that means one (naming.h) fails with SQLITE_CANTOPEN and a message that
- * says so. It is never opened as a local file instead. */
+ * A name that means a remote database (naming.h) is never opened as a local file instead: what goes wrong is
+ * SQLITE_CANTOPEN, and a message that says why. */
+#include "client/open.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "client/api.h"
 #include "client/attach.h"
-#include "client/handle.h"
-#include "client/naming.h"
+#include "client/calls.h"
+#include "client/connect.h"
+#include "client/remote_api.h"
+#include "client/stub.h"
 #include "client/unopened.h"
 #include "client/utf16.h"
 
-enum { MESSAGE_BYTES_MAX = 2048, URL_BYTES_MAX = 512 };
+enum { MESSAGE_BYTES_MAX = 2048, URL_BYTES_MAX = 512, OPTIONS_BYTES_MAX = 64 };
+
+static const char cannot_open[] = "unable to open database file"; /* SQLite's own words */
 
 /* The answer of a failed open: a connection that knows why. */
 static int open_failed(int code, const char *message, sqlite3 **ret_db)
@@ -26,22 +31,95 @@ static int open_failed(int code, const char *message, sqlite3 **ret_db)
     return SQLITE_NOMEM;
 }
 
-static int open_remote(const struct client_naming *naming, const char *filename, const struct client_name *name,
-                       sqlite3 **ret_db)
+/* --- Files that stand for databases --- */
+
+/* The URL to use for a stub's: SQLD_URL where it is the same but for a password. */
+static const char *stub_login(const struct client_naming *naming, const char *url)
 {
+    char *plain = naming->url != NULL ? client_stub_url(naming->url) : NULL;
+    bool is_same = plain != NULL && strcmp(plain, url) == 0;
+    free(plain);
+    return is_same ? naming->url : url;
+}
+
+/* Opens what a stub stands for, and makes stub and database where they are to be made. */
+static sq_status open_file(const struct client_naming *naming, const struct client_name *name, int flags,
+                           struct sq_error *err, struct client_remote **ret_remote)
+{
+    if (name->has_file && !name->is_empty && name->place == CLIENT_REMOTE_MAPPED)
+        return sq_fail(err, SQ_INVALID, "it has contents, and this version cannot import them (SQLD_IMPORT)");
+    /* SQLite makes a database of an empty file even without SQLITE_OPEN_CREATE. */
+    bool may_make = (flags & SQLITE_OPEN_CREATE) != 0 || name->is_empty;
+    struct client_stub stub;
+    SQ_TRY(client_stub_open(name->path, may_make ? naming->url : NULL, err, &stub));
+    char options[OPTIONS_BYTES_MAX], origin[CLIENT_ORIGIN_BYTES];
+    client_stub_origin(name->path, origin);
+    (void)snprintf(options, sizeof(options), naming->has_fresh ? "fresh" : "create origin=%s", origin);
+    const struct client_connect what = {
+        .url = stub_login(naming, stub.url),
+        .database = stub.database != NULL ? stub.database : name->database,
+        .filename = name->path,
+        .flags = flags,
+        .options = stub.database != NULL ? "" : options,
+    };
+    struct client_remote *remote = NULL;
+    sq_status status = client_remote_new(&what, err, &remote);
+    if (status == SQ_OK && stub.database == NULL)
+        status = client_stub_finish(&stub, remote->database, err);
+    client_stub_done(&stub);
+    if (status != SQ_OK) {
+        client_remote_free(remote);
+        return status;
+    }
+    *ret_remote = remote;
+    return SQ_OK;
+}
+
+sq_status client_open_name(const struct client_naming *naming, const struct client_name *name, int flags,
+                           struct sq_error *err, struct client_remote **ret_remote)
+{
+    if (name->mode != 0)
+        flags = (flags & ~(SQLITE_OPEN_READONLY | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) | name->mode;
+    if (name->place != CLIENT_REMOTE_URL && name->path != NULL)
+        return open_file(naming, name, flags, err, ret_remote);
+    const struct client_connect what = {
+        .url = name->place == CLIENT_REMOTE_URL ? name->url : naming->url,
+        .database = name->database,
+        .filename = "",
+        .flags = flags,
+        .options = (flags & SQLITE_OPEN_CREATE) != 0 && name->place == CLIENT_REMOTE_URL ? "create" : "",
+    };
+    return client_remote_new(&what, err, ret_remote);
+}
+
+static int open_remote(const struct client_naming *naming, const char *filename, const struct client_name *name,
+                       int flags, sqlite3 **ret_db)
+{
+    struct sq_error err;
+    struct client_remote *remote;
+    *ret_db = NULL;
+    /* "exactly one of": https://sqlite.org/c3ref/open.html */
+    if (((1 << (flags & 7)) & 0x46) == 0)
+        return SQLITE_MISUSE;
+    sq_error_clear(&err);
+    sq_status status = client_open_name(naming, name, flags, &err, &remote);
+    if (status == SQ_OK) {
+        *ret_db = remote->handle;
+        return SQLITE_OK;
+    }
+    if (status == SQ_NOMEM)
+        return SQLITE_NOMEM;
+    if (status == SQ_NOT_FOUND && name->path != NULL && err.engine_code == 0 && !name->has_file) {
+        client_real.sqlite3_log(SQLITE_CANTOPEN, "%s", err.text);
+        return open_failed(SQLITE_CANTOPEN, cannot_open, ret_db);
+    }
     char url[URL_BYTES_MAX], message[MESSAGE_BYTES_MAX];
-    static const char why[] = "this build of sqld's libsqlite3 cannot connect to servers yet";
-    if (name->place == CLIENT_REMOTE_URL)
-        (void)snprintf(message, sizeof(message), "unable to open %s: %s", client_url_show(filename, url, sizeof(url)),
-                       why);
-    else if (name->place == CLIENT_REMOTE_STUB)
-        (void)snprintf(message, sizeof(message), "unable to open '%s', which is the stub of a remote database: %s",
-                       filename, why);
-    else
-        (void)snprintf(message, sizeof(message), "unable to open '%s', which is database '%s' of %s (SQLD_URL): %s",
-                       filename, name->database, client_url_show(naming->url, url, sizeof(url)), why);
+    const char *shown = name->place == CLIENT_REMOTE_URL ? client_url_show(name->url, url, sizeof(url)) : filename;
+    (void)snprintf(message, sizeof(message), "unable to open '%s': %s", shown, err.text);
     return open_failed(SQLITE_CANTOPEN, message, ret_db);
 }
+
+/* --- Opening --- */
 
 /* Says once in a process that a file stays local, on stderr: hardly an application sets a log callback. */
 static void warn_local(const char *filename, const struct client_name *name)
@@ -51,8 +129,8 @@ static void warn_local(const char *filename, const struct client_name *name)
                             filename, name->database);
     if (!__atomic_exchange_n(&is_said, true, __ATOMIC_RELAXED))
         (void)fprintf(stderr,
-                      "sqld: '%s' has contents, so it stays local and is not database '%s' of SQLD_URL; SQLD_IMPORT=1 "
-                      "imports such files (not reported again by this process)\n",
+                      "sqld: '%s' has contents, so it stays local and is not database '%s' of SQLD_URL "
+                      "(not reported again by this process)\n",
                       filename, name->database);
 }
 
@@ -82,7 +160,7 @@ static bool is_local(const char *filename, int flags, const char *vfs, sqlite3 *
     if (name.place == CLIENT_LOCAL_THOUGH_MAPPED)
         warn_local(filename, &name);
     if (!local)
-        *ret_code = open_remote(&naming, filename, &name, ret_db);
+        *ret_code = open_remote(&naming, filename, &name, flags, ret_db);
     client_name_done(&name);
     return local;
 }
@@ -128,13 +206,56 @@ int sqlite3_open16(const void *filename, sqlite3 **ret_db)
     return code;
 }
 
-/* Two connections. A failed sqlite3_backup_init() leaves its error in the destination. */
-sqlite3_backup *sqlite3_backup_init(sqlite3 *destination, const char *destination_name, sqlite3 *source,
-                                    const char *source_name)
+/* --- Closing --- */
+
+static bool is_in_use(const struct client_remote *remote)
 {
-    if (client_handle_is_ours(destination))
-        return NULL;
-    if (client_handle_is_ours(source))
-        source = destination; /* which the real library refuses, with a message in the destination */
-    return client_real.sqlite3_backup_init(destination, destination_name, source, source_name);
+    return !sq_list_is_empty(&remote->statements) || remote->guest_count > 0;
+}
+
+bool client_remote_reap(struct client_remote *remote)
+{
+    client_real.sqlite3_mutex_enter(remote->mutex);
+    bool is_over = remote->is_closed && !is_in_use(remote) && remote->call_depth == 0;
+    client_real.sqlite3_mutex_leave(remote->mutex);
+    if (is_over)
+        client_remote_free(remote);
+    return is_over;
+}
+
+/* A forked child gives back what it has of its parent's connection, which goes on there. */
+static int close_in_child(sqlite3 *db)
+{
+    struct client_remote *remote = client_remote_of(db);
+    if (remote == NULL || !sq_list_is_empty(&remote->statements))
+        return SQLITE_MISUSE;
+    client_remote_free(remote);
+    return SQLITE_OK;
+}
+
+int client_remote_sqlite3_close(sqlite3 *db)
+{
+    struct client_remote *remote = client_remote_enter(db);
+    if (remote == NULL)
+        return close_in_child(db);
+    client_calls_trace_close(remote);
+    if (is_in_use(remote) || remote->call_depth > 0)
+        return client_remote_leave(
+            remote, client_error_set(remote, SQLITE_BUSY,
+                                     "unable to close due to unfinalized statements or unfinished backups"));
+    client_remote_leave_quietly(remote);
+    client_remote_free(remote);
+    return SQLITE_OK;
+}
+
+int client_remote_sqlite3_close_v2(sqlite3 *db)
+{
+    struct client_remote *remote = client_remote_enter(db);
+    if (remote == NULL)
+        return close_in_child(db);
+    client_calls_trace_close(remote);
+    remote->is_closed = true;
+    client_remote_leave_quietly(remote);
+    (void)client_remote_reap(remote);
+    return SQLITE_OK;
 }

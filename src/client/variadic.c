@@ -11,6 +11,8 @@
  * Invariant: a word is as wide as a register and as each of int, pointer and sqlite3_int64 in an argument slot. */
 #include "client/api.h"
 #include "client/handle.h"
+#include "client/remote.h"
+#include "client/remote_api.h"
 
 typedef sqlite3_int64 word;
 
@@ -81,14 +83,29 @@ int sqlite3_config(int operation, ...)
     return client_real.sqlite3_config(operation, words.w[0], words.w[1], words.w[2], words.w[3]);
 }
 
+/* https://sqlite.org/c3ref/c_dbconfig_defensive.html: all operations but two are switches, "int, int *". */
+static int remote_db_config(sqlite3 *db, int operation, const struct words *words)
+{
+    if (client_remote_of(db) == NULL)
+        return SQLITE_MISUSE;
+    switch (operation) {
+    case SQLITE_DBCONFIG_MAINDBNAME:
+        return client_remote_db_config_main_name(db, (const char *)(uintptr_t)words->w[0]);
+    case SQLITE_DBCONFIG_LOOKASIDE:
+        return client_remote_db_config_lookaside(db);
+    default:
+        return client_remote_db_config_switch(db, operation, (int)words->w[0], (int *)(uintptr_t)words->w[1]);
+    }
+}
+
 int sqlite3_db_config(sqlite3 *db, int operation, ...)
 {
-    if (client_handle_is_ours(db))
-        return SQLITE_MISUSE;
     va_list arguments;
     va_start(arguments, operation);
     struct words words = words_get(arguments);
     va_end(arguments);
+    if (client_handle_is_ours(db))
+        return remote_db_config(db, operation, &words);
     return client_real.sqlite3_db_config(db, operation, words.w[0], words.w[1], words.w[2], words.w[3]);
 }
 

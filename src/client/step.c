@@ -1,0 +1,289 @@
+/* client/step.c: running statements: sqlite3_step(), sqlite3_reset(), sqlite3_finalize(). See statement.h.
+ *
+ * Batches grow: the first is small, since many statements have few rows or are not read to their end; what follows may have
+ * up to BATCH_BYTES_MAX. The answer to the last batch says SQLITE_DONE, so that a small result is one round trip. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/attach.h"
+#include "client/calls.h"
+#include "client/databases.h"
+#include "client/interrupt.h"
+#include "client/remote_api.h"
+#include "client/statement.h"
+
+enum {
+    BATCH_ROWS_FIRST = 64,
+    BATCH_BYTES_FIRST = 32 * 1024,
+    BATCH_GROWTH_SHIFT = 2,
+    BATCH_GROWTHS_MAX = 5,
+    BATCH_BYTES_MAX = 1024 * 1024,
+};
+
+bool client_statement_is_single(const struct client_statement *statement)
+{
+    return statement->facts.may_call || statement->facts.is_volatile ||
+           client_calls_want_single_rows(statement->remote);
+}
+
+void client_statement_put_step(struct client_statement *statement, struct sq_buf *out, bool is_anew)
+{
+    uint32_t growths = statement->batch_count < BATCH_GROWTHS_MAX ? statement->batch_count : BATCH_GROWTHS_MAX;
+    uint32_t rows = (uint32_t)BATCH_ROWS_FIRST << (growths * BATCH_GROWTH_SHIFT);
+    uint32_t bytes = (uint32_t)BATCH_BYTES_FIRST << (growths * BATCH_GROWTH_SHIFT);
+    sq_buf_put_u8(out, is_anew ? NATIVE_STEP_ANEW : 0);
+    sq_buf_put_u32(out, client_statement_is_single(statement) ? 1 : rows);
+    sq_buf_put_u32(out, bytes < BATCH_BYTES_MAX ? bytes : BATCH_BYTES_MAX);
+}
+
+enum client_risk client_statement_risk(const struct client_statement *statement)
+{
+    if (statement->kind == CLIENT_SQL_COMMIT)
+        return CLIENT_RISK_COMMIT;
+    return statement->facts.is_readonly ? CLIENT_RISK_NONE : CLIENT_RISK_WRITE;
+}
+
+bool client_statement_take_batch(struct client_statement *statement, int code, struct pgwire_cursor *body)
+{
+    uint32_t rows = pgwire_get_u32(body);
+    struct pgwire_bytes bytes = pgwire_get_rest(body);
+    /* A value has one byte at least; rows without columns do not exist. */
+    if (body->is_failed || rows > bytes.length || (rows > 0 && statement->column_count == 0))
+        return false;
+    if (bytes.length + 1 > statement->batch_room) {
+        uint8_t *batch = realloc(statement->batch, bytes.length + 1);
+        if (batch == NULL)
+            return false;
+        statement->batch = batch;
+        statement->batch_room = bytes.length + 1;
+    }
+    if (bytes.length > 0)
+        memcpy(statement->batch, bytes.data, bytes.length);
+    statement->batch[bytes.length] = 0;
+    statement->rows = pgwire_cursor_make(statement->batch, bytes.length);
+    statement->next_byte = statement->batch[0];
+    statement->rows_left = rows;
+    statement->batch_code = code;
+    statement->batch_count++;
+    if (client_code_is_error(code)) {
+        client_real.sqlite3_free(statement->pending.message);
+        free(statement->pending.message16);
+        statement->pending = client_error_take(statement->remote);
+    }
+    return true;
+}
+
+/* The next rows of the server. SQLITE_OK: a batch has been taken. Else the error is recorded. */
+static int fetch(struct client_statement *statement, bool is_anew)
+{
+    struct client_remote *remote = statement->remote;
+    struct native_answer answer;
+    struct pgwire_cursor body;
+    struct sq_buf *out = client_request_begin(remote, NATIVE_STEP);
+    sq_buf_put_u32(out, statement->number);
+    client_statement_put_step(statement, out, is_anew);
+    if (is_anew)
+        client_bindings_put(statement, out);
+    else
+        sq_buf_put_u32(out, NATIVE_PARAMETERS_KEPT);
+    remote->risk = client_statement_risk(statement);
+    statement->is_in_request = true;
+    int code = client_request_end(remote, &answer, &body);
+    statement->is_in_request = false;
+    if (client_code_is_error(code) && body.left == 0)
+        return code;
+    statement->must_bind = false;
+    if (answer.has_facts && !client_statement_take_facts(statement, &body))
+        return client_remote_lose(remote, "the server's answer makes no sense, or there is no memory");
+    statement->generation = answer.generation;
+    if (!client_statement_take_batch(statement, code, &body))
+        return client_remote_lose(remote, "the server's answer makes no sense, or there is no memory");
+    return SQLITE_OK;
+}
+
+/* --- The end of a run --- */
+
+/* The server's statement is given up, if it is still open there. */
+static int stop(struct client_statement *statement)
+{
+    struct client_remote *remote = statement->remote;
+    bool is_open = statement->batch_code == SQLITE_ROW && remote->client != NULL &&
+                   statement->connection_number == remote->connection_number;
+    statement->rows_left = 0;
+    statement->batch_code = SQLITE_DONE;
+    if (!is_open)
+        return SQLITE_OK;
+    if (statement->facts.is_readonly && !client_calls_want_end(remote)) {
+        client_request_tell(remote, NATIVE_RESET_ASYNC, statement->number, false);
+        return SQLITE_OK;
+    }
+    sq_buf_put_u32(client_request_begin(remote, NATIVE_RESET), statement->number);
+    remote->risk = CLIENT_RISK_WRITE;
+    return client_request_end(remote, NULL, NULL);
+}
+
+/* The run has ended with `code`, an error being recorded. Returns what step says. */
+static int end(struct client_statement *statement, int code)
+{
+    struct client_remote *remote = statement->remote;
+    statement->state = CLIENT_STATEMENT_ENDED;
+    statement->code = code;
+    client_interrupt_statement_ends(remote);
+    if (!client_code_is_error(code)) {
+        client_databases_note(remote, statement);
+        return code;
+    }
+    client_real.sqlite3_free(statement->message);
+    statement->message =
+        remote->error.message != NULL ? client_real.sqlite3_mprintf("%s", remote->error.message) : NULL;
+    if (statement->is_legacy && (code & 0xff) != SQLITE_BUSY)
+        return client_error_set(remote, SQLITE_ERROR, NULL);
+    return code;
+}
+
+static int begin(struct client_statement *statement)
+{
+    struct client_remote *remote = statement->remote;
+    if (statement->state == CLIENT_STATEMENT_ENDED)
+        (void)client_statement_reset(statement);
+    statement->state = CLIENT_STATEMENT_ROWS;
+    if (statement->is_begun) {
+        statement->is_begun = false;
+        return SQLITE_OK;
+    }
+    client_interrupt_statement_begins(remote);
+    statement->batch_count = 0;
+    statement->rows_left = 0;
+    statement->batch_code = SQLITE_DONE;
+    int code = client_statement_make_ready(statement);
+    if (code != SQLITE_OK)
+        return code;
+    return statement->facts.is_attach ? client_attach_step(statement) : fetch(statement, true);
+}
+
+/* --- The next row --- */
+
+int client_statement_step(struct client_statement *statement)
+{
+    struct client_remote *remote = statement->remote;
+    if (statement->is_in_request)
+        return client_error_set(remote, SQLITE_MISUSE, NULL);
+    if (statement->state != CLIENT_STATEMENT_ROWS) {
+        int code = begin(statement);
+        if (code != SQLITE_OK)
+            return end(statement, code);
+    }
+    client_statement_drop_row(statement);
+    for (;;) {
+        bool has_more = statement->rows_left > 0 || statement->batch_code == SQLITE_ROW;
+        if (has_more && client_interrupt_is_raised(remote)) {
+            (void)stop(statement);
+            return end(statement, client_error_set(remote, SQLITE_INTERRUPT, NULL));
+        }
+        if (statement->rows_left > 0) {
+            if (client_statement_read_row(statement))
+                return SQLITE_ROW;
+            return end(statement, client_remote_lose(remote, "the server's rows make no sense"));
+        }
+        if (statement->batch_code == SQLITE_DONE || statement->batch_code == SQLITE_OK)
+            return end(statement, SQLITE_DONE);
+        if (statement->batch_code != SQLITE_ROW) {
+            client_error_put_back(remote, statement->pending);
+            statement->pending = (struct client_error){.offset = -1};
+            return end(statement, remote->error.code);
+        }
+        if (statement->connection_number != remote->connection_number)
+            return end(statement, client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "%s", remote->lost_message));
+        int code = fetch(statement, false);
+        if (code != SQLITE_OK)
+            return end(statement, code);
+    }
+}
+
+int client_statement_reset(struct client_statement *statement)
+{
+    struct client_remote *remote = statement->remote;
+    int code = SQLITE_OK;
+    client_statement_drop_row(statement);
+    if (statement->is_begun) {
+        statement->is_begun = false;
+        statement->state = CLIENT_STATEMENT_ROWS;
+    }
+    if (statement->state == CLIENT_STATEMENT_ROWS) {
+        code = stop(statement);
+        client_interrupt_statement_ends(remote);
+    } else if (statement->state == CLIENT_STATEMENT_ENDED && client_code_is_error(statement->code)) {
+        code = statement->message != NULL ? client_error_set(remote, statement->code, "%s", statement->message)
+                                          : client_error_set(remote, statement->code, NULL);
+    }
+    client_real.sqlite3_free(statement->message);
+    statement->message = NULL;
+    client_real.sqlite3_free(statement->pending.message);
+    free(statement->pending.message16);
+    statement->pending = (struct client_error){.offset = -1};
+    statement->code = SQLITE_OK;
+    statement->state = CLIENT_STATEMENT_READY;
+    return code;
+}
+
+int client_statement_finalize(struct client_statement *statement)
+{
+    int code = client_statement_reset(statement);
+    client_statement_discard(statement);
+    return code;
+}
+
+/* --- The interface --- */
+
+int client_remote_sqlite3_step(sqlite3_stmt *pointer)
+{
+    struct client_statement *statement = client_statement_enter(pointer);
+    if (statement == NULL)
+        return SQLITE_MISUSE;
+    return client_remote_leave(statement->remote, client_statement_step(statement));
+}
+
+int client_remote_sqlite3_reset(sqlite3_stmt *pointer)
+{
+    struct client_statement *statement = client_statement_enter(pointer);
+    if (statement == NULL)
+        return SQLITE_MISUSE;
+    struct client_remote *remote = statement->remote;
+    if (statement->is_in_request)
+        return client_remote_leave(remote, client_error_set(remote, SQLITE_MISUSE, NULL));
+    if (statement->state == CLIENT_STATEMENT_READY) { /* nothing to do, and no news of errors */
+        client_remote_leave_quietly(remote);
+        return SQLITE_OK;
+    }
+    return client_remote_leave(remote, client_statement_reset(statement));
+}
+
+int client_remote_sqlite3_finalize(sqlite3_stmt *pointer)
+{
+    struct client_statement *statement = client_statement_enter(pointer);
+    if (statement == NULL)
+        return SQLITE_MISUSE;
+    struct client_remote *remote = statement->remote;
+    if (statement->is_in_request)
+        return client_remote_leave(remote, client_error_set(remote, SQLITE_MISUSE, NULL));
+    bool was_run = statement->state != CLIENT_STATEMENT_READY;
+    int code = client_statement_finalize(statement);
+    if (was_run)
+        code = client_remote_leave(remote, code);
+    else
+        client_remote_leave_quietly(remote);
+    (void)client_remote_reap(remote);
+    return code;
+}
+
+int client_remote_sqlite3_stmt_busy(sqlite3_stmt *pointer)
+{
+    const struct client_statement *statement = client_handle_object(pointer, CLIENT_HANDLE_STATEMENT);
+    return statement != NULL && statement->state == CLIENT_STATEMENT_ROWS;
+}
+
+int client_remote_sqlite3_data_count(sqlite3_stmt *pointer)
+{
+    const struct client_statement *statement = client_handle_object(pointer, CLIENT_HANDLE_STATEMENT);
+    return statement != NULL && statement->has_row ? (int)statement->column_count : 0;
+}

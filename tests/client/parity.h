@@ -1,0 +1,54 @@
+/* tests/client/parity.h: what the parts of parity share. */
+#ifndef PARITY_H
+#define PARITY_H
+
+#define SQLITE_ENABLE_PREUPDATE_HOOK 1
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One line of the log. */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Where the log stands: lines behind are indented. */
+extern int depth;
+
+/* The databases' names; the last one's is in memory. */
+extern const char *first_name, *second_name, *memory_name;
+
+sqlite3 *open_database(const char *name);
+void close_database(sqlite3 *db);
+
+/* Runs all statements of `sql` and logs their rows and results. */
+void run(sqlite3 *db, const char *sql);
+/* Logs a result code of a call, and the connection's error if it is one. */
+void result(sqlite3 *db, const char *what, int code);
+/* Logs a value as it is, without converting it. */
+void say_value(const char *what, sqlite3_value *value);
+/* A destructor that logs; its argument is a name. */
+void destroyed(void *name);
+
+void part_scalar(void);
+void part_results(void);
+void part_errors(void);
+void part_auxiliary(void);
+void part_aggregate(void);
+void part_window(void);
+void part_registration(void);
+void part_nesting(void);
+void part_collation(void);
+void part_collation_needed(void);
+void part_update_hooks(void);
+void part_preupdate(void);
+void part_authorizer(void);
+void part_progress(void);
+void part_busy(void);
+void part_wal(void);
+void part_trace(void);
+void part_blob(void);
+void part_backup(void);
+void part_serialize(void);
+
+#endif
