@@ -200,7 +200,9 @@ static int code_of_status(const struct sq_error *err)
 
 int native_result_of(struct native *native, const struct sq_error *err)
 {
-    if (engine_connection_native(native->connection)->has_refused_file) {
+    struct engine_native_settings *settings = engine_connection_native(native->connection);
+    if (settings->has_refused_file) {
+        settings->has_refused_file = false;
         native_set_error(native, "VACUUM INTO cannot write files of the server's");
         return SQLITE_AUTH;
     }
@@ -290,7 +292,6 @@ static enum query_progress work_advance(struct native *native)
     struct sq_error err;
     int result = SQLITE_OK;
     session->context.wake_at_us = 0;
-    engine_connection_native(native->connection)->has_refused_file = false;
     bool is_statement = work->do_cb == NULL;
     enum query_progress progress =
         is_statement ? run_statement(native, work, &err, &result) : run_other(native, work, &err, &result);
