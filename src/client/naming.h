@@ -8,7 +8,8 @@
  *   5. Without SQLD_URL everything else is local.
  *   6. A name below a directory of SQLD_LOCAL, and what exists and is not a regular file, is local.
  *   7. With SQLD_MAP: a name that no pattern matches is local. The database has the name that the pattern gives it.
- *      Without: the database has the file's name, without directory and extension.
+ *      Without: the database has the file's name, without directory and extension. Bytes that a server does not take in
+ *      a name (all but letters, digits, '_', '-', '.'; the last two in front) become '_', with a number behind the name.
  *   8. A file that exists and is not empty is local, with a warning; remote with SQLD_IMPORT=1.
  *   9. Everything else is remote.
  *
@@ -25,6 +26,8 @@
 #include <stdbool.h>
 
 #include "base/status.h"
+
+enum { CLIENT_DATABASE_NAME_MAX = 63 }; /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
 
 /* Directories with databases that belong to programs and libraries, not to the application's data. */
 #define CLIENT_NAMING_LOCAL_DEFAULT "/usr:/proc:/sys:/dev"
