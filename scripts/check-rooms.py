@@ -39,7 +39,7 @@ ONLY_HEADERS = {("pgclient", "net"): re.compile(r"^net/tls(_openssl)?\.h$")}
 
 # Library headers -> files (relative to src/) that may include them.
 LIBRARIES = [
-    (re.compile(r"^sqlite3(ext)?\.h$"), re.compile(r"^(engine|wal|mvstore|server|client)/")),
+    (re.compile(r"^sqlite3(ext)?\.h$"), re.compile(r"^(engine|wal|mvstore|server|client)/|^session/native")),
     (re.compile(r"^openssl/"), re.compile(r"^(auth|pgclient)/|^net/tls[a-z_]*\.[ch]$")),
     (re.compile(r"^foundationdb/|^fdb_c"), re.compile(r"^mvstore/[a-z_]*fdb[a-z_]*\.[ch]$")),
     (re.compile(r"^lmdb\.h$"), re.compile(r"^mvstore/[a-z_]*lmdb[a-z_]*\.[ch]$")),

@@ -88,9 +88,22 @@ static void yield_if_long(struct engine_connection *connection)
     connection->yield_us = sq_clock_now_us() + ENGINE_YIELD_EVERY_US;
 }
 
+/* Whether the client's progress handler is due, and wants the statement to end. */
+static bool is_client_stopping(struct engine_native_settings *native)
+{
+    if (native->progress_left > ENGINE_PROGRESS_OPS) {
+        native->progress_left -= ENGINE_PROGRESS_OPS;
+        return false;
+    }
+    native->progress_left = native->progress_ops;
+    return native->progress_cb(native->progress_context) != 0;
+}
+
 static int on_progress(void *context)
 {
     struct engine_connection *connection = context;
+    if (connection->native.progress_cb != NULL && is_client_stopping(&connection->native))
+        return 1;
     yield_if_long(connection);
     /* Inferring is short, and stopping it in the middle of a write's listing would roll the transaction back. */
     return !connection->is_inferring && engine_stop_check(connection->stop) != ENGINE_STOP_NONE;
@@ -228,6 +241,16 @@ static sq_status exec_expecting(struct engine_connection *connection, const char
     return status;
 }
 
+/* What is said of the file's log. */
+static sq_status configure_log(struct engine_connection *connection, struct sq_error *err)
+{
+    SQ_TRY(exec_expecting(connection, "PRAGMA journal_mode=WAL", "wal", err));
+    SQ_TRY(exec_expecting(connection, "PRAGMA synchronous=NORMAL", NULL, err));
+    SQ_TRY(exec_expecting(connection, "PRAGMA journal_size_limit=" ENGINE_WAL_KEEP_BYTES, NULL, err));
+    sqlite3_wal_autocheckpoint(connection->db, 0);
+    return SQ_OK;
+}
+
 static sq_status configure(struct engine_connection *connection, const struct engine_connection_options *options,
                            struct sq_error *err)
 {
@@ -248,14 +271,10 @@ static sq_status configure(struct engine_connection *connection, const struct en
             return engine_fail(err, db, result, NULL);
     }
     sqlite3_extended_result_codes(db, 1);
-    sqlite3_limit(db, SQLITE_LIMIT_VARIABLE_NUMBER, ENGINE_PARAMETERS_MAX);
     sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
-
     sqlite3_busy_handler(db, on_busy, connection);
-    SQ_TRY(exec_expecting(connection, "PRAGMA journal_mode=WAL", "wal", err));
-    SQ_TRY(exec_expecting(connection, "PRAGMA synchronous=NORMAL", NULL, err));
-    SQ_TRY(exec_expecting(connection, "PRAGMA journal_size_limit=" ENGINE_WAL_KEEP_BYTES, NULL, err));
-    sqlite3_wal_autocheckpoint(db, 0);
+    if (!engine_database_is_private(connection->state.database))
+        SQ_TRY(configure_log(connection, err));
     if (engine_cache_bytes() > 0) {
         char cache[64];
         snprintf(cache, sizeof(cache), "PRAGMA cache_size=-%zu", engine_cache_bytes() / 1024); /* in KiB */
@@ -264,8 +283,14 @@ static sq_status configure(struct engine_connection *connection, const struct en
     const char *foreign_keys = options->has_foreign_keys ? "PRAGMA foreign_keys=ON" : "PRAGMA foreign_keys=OFF";
     SQ_TRY(exec_expecting(connection, foreign_keys, NULL, err));
 
-    SQ_TRY(add_functions(connection, options, err));
-    SQ_TRY(engine_connection_add_counters(connection, err));
+    if (!connection->is_native) {
+        sqlite3_limit(db, SQLITE_LIMIT_VARIABLE_NUMBER, ENGINE_PARAMETERS_MAX);
+        SQ_TRY(add_functions(connection, options, err));
+        SQ_TRY(engine_connection_add_counters(connection, err));
+    } else {
+        /* What this lets into views and triggers are functions of the client's own: with SQLite it is so, too. */
+        sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 1, NULL);
+    }
     sqlite3_progress_handler(db, ENGINE_PROGRESS_OPS, on_progress, connection);
     sqlite3_set_authorizer(db, engine_authorize, connection);
     return SQ_OK;
@@ -299,11 +324,15 @@ sq_status engine_connection_open(struct engine_database *database, const struct 
     engine_connection_adopt(connection, options);
     connection->state.database = database;
     connection->has_foreign_keys = options->has_foreign_keys;
+    connection->is_native = options->is_native;
+    connection->native = (struct engine_native_settings){.synchronous = 2, .wal_autocheckpoint = 1000};
     connection->durability = engine_database_durability(database);
     connection->functions = options->functions;
     connection->function_count = options->function_count;
-    int result = sqlite3_open_v2(engine_database_path(database), &connection->db,
-                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, ENGINE_VFS_NAME);
+    /* The path of a database that is attached to be read only is a URI. */
+    int flags = (options->is_readonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOMUTEX |
+                (options->is_native ? SQLITE_OPEN_URI : 0);
+    int result = sqlite3_open_v2(engine_database_path(database), &connection->db, flags, ENGINE_VFS_NAME);
     sq_status status =
         result == SQLITE_OK ? configure(connection, options, err) : engine_fail(err, connection->db, result, NULL);
     SQ_TRY(hint_corrupt(database, status, err));
@@ -373,18 +402,32 @@ void engine_connection_note_failure(struct engine_connection *connection, int re
     if (result != SQLITE_IOERR_FSYNC && result != SQLITE_IOERR_DIR_FSYNC)
         return;
     /* Which of its databases, SQLite does not say. */
-    engine_durability_fail(connection->durability);
+    if (connection->durability != NULL)
+        engine_durability_fail(connection->durability);
     for (size_t i = 0; i < connection->attached_count; i++)
         engine_durability_fail(engine_database_durability(connection->attached[i].database));
 }
 
+sq_status engine_connection_sync_attached(struct engine_connection *connection, struct sq_error *err)
+{
+    for (size_t i = 0; i < connection->attached_count; i++) {
+        struct engine_durability *durability = engine_database_durability(connection->attached[i].database);
+        SQ_TRY(engine_durability_check(durability, err));
+        SQ_TRY(engine_durability_sync(durability, engine_durability_published(durability), err));
+    }
+    return SQ_OK;
+}
+
 sq_status engine_connection_settle_attached(struct engine_connection *connection, struct sq_error *err)
 {
+    SQ_TRY(engine_connection_sync_attached(connection, err));
     for (size_t i = 0; i < connection->attached_count; i++) {
         struct engine_attached *attached = &connection->attached[i];
         struct engine_durability *durability = engine_database_durability(attached->database);
-        SQ_TRY(engine_durability_check(durability, err));
-        SQ_TRY(engine_durability_sync(durability, engine_durability_published(durability), err));
+        /* The message of a failure that is still to be told must stay; there will be other times. */
+        int last = sqlite3_errcode(connection->db);
+        if (last != SQLITE_OK && last != SQLITE_ROW && last != SQLITE_DONE)
+            continue;
         struct engine_wal_fill fill = engine_durability_fill(durability);
         if (fill.frame_count - fill.backfilled_count < ENGINE_ATTACHED_CHECKPOINT_FRAMES)
             continue;
@@ -399,18 +442,53 @@ sq_status engine_connection_settle_attached(struct engine_connection *connection
 /* Attached databases are synced by SQLite itself, with each commit: a statement that writes several is rare. */
 static sq_status attach(struct engine_connection *connection, const char *path, const char *alias, struct sq_error *err)
 {
-    char *sql = sqlite3_mprintf("ATTACH %Q AS %Q; PRAGMA %Q.synchronous=FULL", path, alias, alias);
-    if (sql == NULL)
-        return sq_fail(err, SQ_NOMEM, "out of memory to attach a database");
+    char *sql = sqlite3_mprintf("ATTACH %Q AS %Q", path, alias);
+    char *safe = sqlite3_mprintf("PRAGMA %Q.synchronous=FULL", alias);
+    sq_status status = SQ_OK;
+    if (sql == NULL || safe == NULL)
+        status = sq_fail(err, SQ_NOMEM, "out of memory to attach a database");
     connection->is_attach_allowed = true;
-    sq_status status = engine_connection_exec(connection, sql, err);
+    if (status == SQ_OK)
+        status = engine_connection_exec(connection, sql, err);
+    /* Within a transaction it cannot be said; FULL is what SQLite begins with. */
+    if (status == SQ_OK && sqlite3_get_autocommit(connection->db))
+        status = engine_connection_exec(connection, safe, err);
     connection->is_attach_allowed = false;
     sqlite3_free(sql);
+    sqlite3_free(safe);
+    return status;
+}
+
+/* The path as a URI that is opened to be read only (sqlite.org/uri.html); NULL without memory. */
+static char *readonly_uri(const char *path)
+{
+    sqlite3_str *uri = sqlite3_str_new(NULL);
+    sqlite3_str_appendall(uri, "file:");
+    for (const char *at = path; *at != '\0'; at++) {
+        if (*at == '?' || *at == '#' || *at == '%')
+            sqlite3_str_appendf(uri, "%%%02x", (unsigned char)*at);
+        else
+            sqlite3_str_appendchar(uri, 1, *at);
+    }
+    sqlite3_str_appendall(uri, "?mode=ro");
+    return sqlite3_str_finish(uri);
+}
+
+static sq_status attach_path(struct engine_connection *connection, const char *path, const char *alias,
+                             bool is_readonly, struct sq_error *err)
+{
+    sq_assert(!is_readonly || connection->is_native);
+    if (!is_readonly)
+        return attach(connection, path, alias, err);
+    char *uri = readonly_uri(path);
+    sq_status status = uri != NULL ? attach(connection, uri, alias, err)
+                                   : sq_fail(err, SQ_NOMEM, "out of memory to attach a database");
+    sqlite3_free(uri);
     return status;
 }
 
 sq_status engine_connection_attach(struct engine_connection *connection, struct engine_database *database,
-                                   const char *alias, struct sq_error *err)
+                                   const char *alias, bool is_readonly, struct sq_error *err)
 {
     char *alias_copy = strdup(alias);
     sq_status status = SQ_OK;
@@ -421,7 +499,7 @@ sq_status engine_connection_attach(struct engine_connection *connection, struct 
     if (status == SQ_OK)
         status = start_database(database, err);
     if (status == SQ_OK)
-        status = attach(connection, engine_database_path(database), alias, err);
+        status = attach_path(connection, engine_database_path(database), alias, is_readonly, err);
     if (status != SQ_OK) {
         free(alias_copy);
         engine_database_unref(database);
@@ -439,6 +517,12 @@ sq_status engine_connection_detach(struct engine_connection *connection, const c
     sq_status status = engine_connection_exec(connection, sql, err);
     sqlite3_free(sql);
     SQ_TRY(status);
+    engine_connection_forget_attached(connection, alias);
+    return SQ_OK;
+}
+
+void engine_connection_forget_attached(struct engine_connection *connection, const char *alias)
+{
     infer_cache_clear(connection->infer_cache);
     connection->state.generation++;
     for (size_t i = 0; i < connection->attached_count; i++) {
@@ -452,5 +536,58 @@ sq_status engine_connection_detach(struct engine_connection *connection, const c
         *attached = connection->attached[--connection->attached_count];
         break;
     }
-    return SQ_OK;
+}
+
+const char *engine_connection_database_name(const struct engine_connection *connection, const char *schema)
+{
+    const struct engine_database *own = connection->state.database;
+    if (sqlite3_stricmp(schema, "main") == 0)
+        return engine_database_is_private(own) ? NULL : engine_database_name(own);
+    for (size_t i = 0; i < connection->attached_count; i++) {
+        if (sqlite3_stricmp(schema, connection->attached[i].alias) == 0)
+            return engine_database_name(connection->attached[i].database);
+    }
+    return NULL;
+}
+
+const char *engine_connection_find_detached(const struct engine_connection *connection)
+{
+    for (size_t i = 0; i < connection->attached_count; i++) {
+        if (sqlite3_db_filename(connection->db, connection->attached[i].alias) == NULL)
+            return connection->attached[i].alias;
+    }
+    return NULL;
+}
+
+/* --- Native connections -------------------------------------------------------------------------------------------- */
+
+struct engine_native_settings *engine_connection_native(struct engine_connection *connection)
+{
+    return connection->is_native ? &connection->native : NULL;
+}
+
+void engine_native_set_progress(struct engine_connection *connection, int ops, int (*progress_cb)(void *context),
+                                void *context)
+{
+    sq_assert(connection->is_native);
+    bool is_set = ops > 0 && progress_cb != NULL;
+    connection->native.progress_cb = is_set ? progress_cb : NULL;
+    connection->native.progress_context = context;
+    connection->native.progress_ops = connection->native.progress_left = is_set ? ops : 0;
+    /* The brake is looked at as often as ever. */
+    sqlite3_progress_handler(connection->db, is_set && ops < ENGINE_PROGRESS_OPS ? ops : ENGINE_PROGRESS_OPS,
+                             on_progress, connection);
+}
+
+sqlite3 *engine_connection_handle(struct engine_connection *connection)
+{
+    return connection->db;
+}
+
+sq_status engine_connection_fail_busy(struct sq_error *err)
+{
+    sq_status status = sq_fail_sql(err, SQ_BUSY, "55P03", "%s", sqlite3_errstr(SQLITE_BUSY));
+    if (err != NULL)
+        err->engine_code = SQLITE_BUSY;
+    return status;
 }

@@ -50,6 +50,8 @@ struct engine_function {
 
 struct engine_connection_options {
     bool has_foreign_keys;    /* PRAGMA foreign_keys at open */
+    bool is_native;           /* what follows below: no functions, limits and defaults but SQLite's own */
+    bool is_readonly;         /* SQLITE_OPEN_READONLY; native ones only */
     struct engine_stop *stop; /* outlives the connection */
     const struct engine_function *functions;
     size_t function_count;
@@ -63,6 +65,37 @@ SQ_MUST_USE sq_status engine_connection_open(struct engine_database *database,
                                              struct engine_connection **ret_connection);
 /* Rolls back what is open. All statements must have been freed. NULL is allowed. */
 void engine_connection_free(struct engine_connection *connection);
+
+/* --- Native connections: SQLite's own interface, for a session in native mode ---
+ *
+ * SQL means there what it means in SQLite. What such a connection has of its own: */
+struct engine_native_settings {
+    int synchronous;        /* PRAGMA synchronous: 0: answers need not wait for the disk */
+    int busy_timeout_ms;    /* how long a lock is waited for */
+    int wal_autocheckpoint; /* what PRAGMA wal_autocheckpoint says; checkpoints are the server's */
+    /* The client's authorizer (sqlite.org/c3ref/set_authorizer.html) and progress handler: asked before ours. NULL: none */
+    int (*authorize_cb)(void *context, int action, const char *first, const char *second, const char *schema,
+                        const char *trigger_or_view);
+    void *authorize_context;
+    int (*progress_cb)(void *context);
+    void *progress_context;
+    int progress_ops;  /* virtual-machine instructions between its calls; engine_native_set_progress() */
+    int progress_left; /* of them, until the next call */
+};
+/* To be read and written by the session's thread; NULL unless it is native. */
+struct engine_native_settings *engine_connection_native(struct engine_connection *connection);
+/* Sets the client's progress handler; NULL or ops <= 0: none. */
+void engine_native_set_progress(struct engine_connection *connection, int ops, int (*progress_cb)(void *context),
+                                void *context);
+/* SQLite's handle, for who is native too. */
+struct sqlite3 *engine_connection_handle(struct engine_connection *connection);
+/* The database of this server that goes by that schema's name; NULL: none, it is temporary or in memory. */
+const char *engine_connection_database_name(const struct engine_connection *connection, const char *schema);
+/* The alias of an attached database that SQL has detached, or NULL; and forgetting it. */
+const char *engine_connection_find_detached(const struct engine_connection *connection);
+void engine_connection_forget_attached(struct engine_connection *connection, const char *alias);
+/* SQLITE_BUSY, as SQLite says it. */
+SQ_MUST_USE sq_status engine_connection_fail_busy(struct sq_error *err);
 
 enum engine_txn { ENGINE_TXN_NONE, ENGINE_TXN_READ, ENGINE_TXN_WRITE };
 /* The strongest lock that the connection holds on any of its databases. */
@@ -114,11 +147,14 @@ SQ_MUST_USE sq_status engine_connection_exec(struct engine_connection *connectio
 
 /* ATTACHes a database of this server under `alias`; its reference passes to the connection, also on failure. */
 SQ_MUST_USE sq_status engine_connection_attach(struct engine_connection *connection, struct engine_database *database,
-                                               const char *alias, struct sq_error *err);
+                                               const char *alias, bool is_readonly, struct sq_error *err);
 SQ_MUST_USE sq_status engine_connection_detach(struct engine_connection *connection, const char *alias,
                                                struct sq_error *err);
 /* After a statement: syncs what may have been seen of attached databases, and keeps their logs short. Waits for the
  * disk; does nothing for a connection without attached databases. */
 SQ_MUST_USE sq_status engine_connection_settle_attached(struct engine_connection *connection, struct sq_error *err);
+
+/* The first half of that: also in the middle of a statement. */
+SQ_MUST_USE sq_status engine_connection_sync_attached(struct engine_connection *connection, struct sq_error *err);
 
 #endif

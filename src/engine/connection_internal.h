@@ -21,6 +21,12 @@ enum engine_effect {
     ENGINE_EFFECT_CONNECTION = 2, /* leaves something in the connection: temporary tables, pragmas, attachments */
     ENGINE_EFFECT_ROWS = 4,       /* inserts, updates or deletes, perhaps in the schema's own tables */
     ENGINE_EFFECT_HIDDEN = 8,     /* may write where SQLite says that it only reads */
+    /* of native connections only: */
+    ENGINE_EFFECT_OWN = 16,      /* writes what nobody else sees */
+    ENGINE_EFFECT_SHARED = 32,   /* may write what others see */
+    ENGINE_EFFECT_ATTACH = 64,   /* attaches what only a request may attach */
+    ENGINE_EFFECT_DETACH = 128,  /* detaches */
+    ENGINE_EFFECT_VOLATILE = 256 /* asks what the last statement did */
 };
 
 /* Statements of transaction control, kept compiled. */
@@ -52,6 +58,8 @@ struct engine_connection {
     sqlite3 *db;
     struct engine_connection_state state;
     bool has_foreign_keys; /* at open */
+    bool is_native;        /* SQLite's own interface, see connection.h */
+    struct engine_native_settings native;
     void *function_context;
     struct engine_durability *durability; /* of its database */
     struct engine_stop *stop;
@@ -64,6 +72,7 @@ struct engine_connection {
     size_t function_count;
     int64_t yield_us; /* monotonic; when the step that runs gives the processor away; 0: it has just begun */
     bool is_stepping; /* a statement runs: waiting for locks is not ours */
+    int client_error;   /* the code with which a function of the client's has failed within this step; 0: none */
     bool has_function_error;
     struct sq_error function_error; /* of the SQL function that failed the running statement */
     size_t statement_count;         /* open statements, asserted 0 at the end */

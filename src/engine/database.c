@@ -2,6 +2,7 @@
  *
  *     DIR/sqld.lock       flock()ed by the server that owns the directory
  *     DIR/NAME.db         a database; NAME.db-wal and NAME.db-shm beside it are SQLite's
+ *     DIR/NAME.origin     for whom it was made, in hexadecimal digits; most databases have none
  *
  * The directory itself is the list of databases: there is no second list that could disagree with it. The mutex guards
  * the map of open databases and is held across create, drop and rename, which are rare, so that none of them can race
@@ -56,6 +57,7 @@ struct engine_database {
     /* Relaxed: the schema itself comes through SQLite's own locks; a session sees the number no later than the commit's
      * answer, and what is missed by a moment is caught when the statement runs. */
     _Atomic uint64_t generation;
+    bool is_private;       /* in memory, and not in the map */
     size_t ref_count;      /* guarded by the registry's mutex */
     int64_t idle_since_us; /* likewise: when the last reference was given back */
     pthread_mutex_t start_mutex;
@@ -148,6 +150,12 @@ static void make_path(const struct engine_registry *registry, const char *name, 
                       size_t out_bytes)
 {
     int length = snprintf(out, out_bytes, "%s/%s%s%s", registry->data_dir, name, database_suffix, suffix);
+    sq_assert(length > 0 && (size_t)length < out_bytes);
+}
+
+static void make_origin_path(const struct engine_registry *registry, const char *name, char *out, size_t out_bytes)
+{
+    int length = snprintf(out, out_bytes, "%s/%s.origin", registry->data_dir, name);
     sq_assert(length > 0 && (size_t)length < out_bytes);
 }
 
@@ -349,6 +357,27 @@ sq_status engine_database_open(struct engine_registry *registry, const char *nam
     return status;
 }
 
+sq_status engine_database_new_private(struct engine_registry *registry, struct sq_error *err,
+                                      struct engine_database **ret_database)
+{
+    struct engine_database *database = calloc(1, sizeof(*database));
+    if (database == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for a database in memory");
+    database->registry = registry;
+    database->is_private = true;
+    database->ref_count = 1;
+    pthread_mutex_init(&database->start_mutex, NULL);
+    snprintf(database->name, sizeof(database->name), "%s", ENGINE_PRIVATE_NAME);
+    snprintf(database->path, sizeof(database->path), "%s", ENGINE_PRIVATE_NAME);
+    *ret_database = database;
+    return SQ_OK;
+}
+
+bool engine_database_is_private(const struct engine_database *database)
+{
+    return database->is_private;
+}
+
 void engine_database_ref(struct engine_database *database)
 {
     pthread_mutex_lock(&database->registry->mutex);
@@ -366,7 +395,9 @@ void engine_database_unref(struct engine_database *database)
     sq_assert(database->ref_count > 0);
     if (--database->ref_count == 0) {
         database->idle_since_us = sq_clock_now_us();
-        if (engine_database_durability(database) == NULL)
+        if (database->is_private)
+            database_free(database);
+        else if (engine_database_durability(database) == NULL)
             close_locked(registry, database);
     }
     pthread_mutex_unlock(&registry->mutex);
@@ -374,7 +405,7 @@ void engine_database_unref(struct engine_database *database)
 
 sq_status engine_database_start(struct engine_database *database, struct sq_error *err)
 {
-    if (SQ_LIKELY(engine_database_durability(database) != NULL))
+    if (SQ_LIKELY(engine_database_durability(database) != NULL) || database->is_private)
         return SQ_OK;
     struct engine_durability *durability = NULL;
     sq_status status = SQ_OK;
@@ -424,6 +455,9 @@ static sq_status remove_companions(struct engine_registry *registry, const char 
         if (unlink(path) != 0 && errno != ENOENT)
             return sq_fail_errno(err, errno, "cannot remove '%s'", path);
     }
+    make_origin_path(registry, name, path, sizeof(path));
+    if (unlink(path) != 0 && errno != ENOENT)
+        return sq_fail_errno(err, errno, "cannot remove '%s'", path);
     return SQ_OK;
 }
 
@@ -440,11 +474,42 @@ static sq_status initialise_file(const char *path, struct sq_error *err)
     return status;
 }
 
-static sq_status create_locked(struct engine_registry *registry, const char *name, struct sq_error *err)
+/* Writes down for whom the database is made that is about to be: before it is there, so that it is never without. */
+static sq_status write_origin(struct engine_registry *registry, const char *name, const char *origin,
+                              struct sq_error *err)
+{
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 16];
+    make_origin_path(registry, name, path, sizeof(path));
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return sq_fail_errno(err, errno, "cannot write '%s'", path);
+    size_t length = strlen(origin);
+    bool is_written = write(fd, origin, length) == (ssize_t)length && fsync(fd) == 0;
+    int reason = errno;
+    close(fd);
+    return is_written ? SQ_OK : sq_fail_errno(err, reason, "cannot write '%s'", path);
+}
+
+/* "" if there is none, or none that could be read. */
+static void read_origin(struct engine_registry *registry, const char *name, char origin[ENGINE_ORIGIN_MAX + 1])
+{
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 16];
+    make_origin_path(registry, name, path, sizeof(path));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, origin, ENGINE_ORIGIN_MAX) : 0;
+    origin[got > 0 ? got : 0] = '\0';
+    if (fd >= 0)
+        close(fd);
+}
+
+static sq_status create_locked(struct engine_registry *registry, const char *name, const char *origin,
+                               struct sq_error *err)
 {
     if (engine_database_exists(registry, name))
         return sq_fail_sql(err, SQ_EXISTS, "42P04", "database \"%s\" already exists", name);
     SQ_TRY(remove_companions(registry, name, err));
+    if (origin[0] != '\0')
+        SQ_TRY(write_origin(registry, name, origin, err));
     char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
     make_path(registry, name, "", path, sizeof(path));
     sq_status status = initialise_file(path, err);
@@ -459,7 +524,7 @@ sq_status engine_database_create(struct engine_registry *registry, const char *n
 {
     SQ_TRY(check_name(name, err));
     pthread_mutex_lock(&registry->mutex);
-    sq_status status = create_locked(registry, name, err);
+    sq_status status = create_locked(registry, name, "", err);
     pthread_mutex_unlock(&registry->mutex);
     return status;
 }
@@ -537,6 +602,10 @@ static sq_status rename_locked(struct engine_registry *registry, const char *nam
     SQ_TRY(remove_companions(registry, new_name, err));
     if (rename(path, new_path) != 0)
         return sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", path, new_path);
+    make_origin_path(registry, name, path, sizeof(path));
+    make_origin_path(registry, new_name, new_path, sizeof(new_path));
+    if (rename(path, new_path) != 0 && errno != ENOENT)
+        return sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", path, new_path);
     return sync_directory(registry, err);
 }
 
@@ -546,6 +615,63 @@ sq_status engine_database_rename(struct engine_registry *registry, const char *n
     SQ_TRY(check_name(new_name, err));
     pthread_mutex_lock(&registry->mutex);
     sq_status status = rename_locked(registry, name, new_name, err);
+    pthread_mutex_unlock(&registry->mutex);
+    return status;
+}
+
+/* --- Databases for clients with files of their own ------------------------------------------------------------------ */
+
+/* `name` with `suffix` and a number behind it that no database has, counted from `first`. */
+static void find_free_name(struct engine_registry *registry, const char *name, const char *suffix, unsigned first,
+                           char free_name[ENGINE_DATABASE_NAME_MAX + 1])
+{
+    unsigned number = first;
+    do {
+        char end[ENGINE_DATABASE_NAME_MAX / 2];
+        int end_length = snprintf(end, sizeof(end), "%s%u", suffix, number++);
+        sq_assert(end_length > 0 && (size_t)end_length < sizeof(end));
+        snprintf(free_name, ENGINE_DATABASE_NAME_MAX + 1, "%.*s%s", ENGINE_DATABASE_NAME_MAX - end_length, name, end);
+    } while (engine_database_exists(registry, free_name));
+}
+
+static sq_status make_fresh(struct engine_registry *registry, const char *name, const char *origin,
+                            struct sq_error *err, char ret_name[ENGINE_DATABASE_NAME_MAX + 1])
+{
+    char made[ENGINE_DATABASE_NAME_MAX + 1];
+    snprintf(made, sizeof(made), "%s", name);
+    if (engine_database_exists(registry, name))
+        find_free_name(registry, name, "_", 2, made);
+    SQ_TRY(create_locked(registry, made, origin, err));
+    memcpy(ret_name, made, sizeof(made));
+    return SQ_OK;
+}
+
+static sq_status make_locked(struct engine_registry *registry, const char *name, bool is_fresh, const char *origin,
+                             struct sq_error *err, char ret_name[ENGINE_DATABASE_NAME_MAX + 1])
+{
+    if (is_fresh || !engine_database_exists(registry, name))
+        return make_fresh(registry, name, origin, err, ret_name);
+    char former[ENGINE_ORIGIN_MAX + 1];
+    read_origin(registry, name, former);
+    if (origin[0] == '\0' || strcasecmp(origin, former) != 0) {
+        snprintf(ret_name, ENGINE_DATABASE_NAME_MAX + 1, "%s", name);
+        return SQ_OK;
+    }
+    char kept[ENGINE_DATABASE_NAME_MAX + 1];
+    find_free_name(registry, name, "_deleted_", 1, kept);
+    sq_status status = strcmp(name, registry->default_name) == 0 ? SQ_BUSY : rename_locked(registry, name, kept, err);
+    if (status != SQ_OK && status != SQ_BUSY)
+        return status;
+    return make_fresh(registry, name, origin, err, ret_name);
+}
+
+sq_status engine_database_make(struct engine_registry *registry, const char *name, bool is_fresh, const char *origin,
+                               struct sq_error *err, char ret_name[ENGINE_DATABASE_NAME_MAX + 1])
+{
+    sq_assert(strlen(origin) <= ENGINE_ORIGIN_MAX);
+    SQ_TRY(check_name(name, err));
+    pthread_mutex_lock(&registry->mutex);
+    sq_status status = make_locked(registry, name, is_fresh, origin, err, ret_name);
     pthread_mutex_unlock(&registry->mutex);
     return status;
 }

@@ -1,7 +1,7 @@
 /* engine/database.h: the databases of a data directory.
  *
  * A data directory holds one plain SQLite file NAME.db for each database, and `sqld.lock`, which keeps a second server
- * out. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
+ * out. NAME.origin beside it says for whom it was made, if somebody has said so. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
  *
  * Lifetime: the registry outlives every database; a database is counted with _ref/_unref, and one that is in use cannot
  * be dropped. Threads: all functions may be called from any thread. */
@@ -19,7 +19,12 @@ struct engine_durability;
 struct engine_registry;
 struct engine_database;
 
-enum { ENGINE_DATABASE_NAME_MAX = 63 }; /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
+#define ENGINE_PRIVATE_NAME ":memory:" /* no name that a file could have */
+
+enum {
+    ENGINE_DATABASE_NAME_MAX = 63, /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
+    ENGINE_ORIGIN_MAX = 32,        /* characters of an origin */
+};
 
 /* Process-wide settings of SQLite; once, before anything else. `log_cb` (may be NULL) gets what SQLite logs about
  * itself: recovery, corruption, failed system calls. It is called from any thread. */
@@ -48,12 +53,18 @@ bool engine_database_name_is_valid(const char *name);
 /* A counted reference to the database `name`. No such database: SQ_NOT_FOUND, 3D000. */
 SQ_MUST_USE sq_status engine_database_open(struct engine_registry *registry, const char *name, struct sq_error *err,
                                            struct engine_database **ret_database);
+/* A reference to a new, empty database in memory, which no file and no name belongs to: it is where its one connection is,
+ * and has no durability point. */
+SQ_MUST_USE sq_status engine_database_new_private(struct engine_registry *registry, struct sq_error *err,
+                                                  struct engine_database **ret_database);
+bool engine_database_is_private(const struct engine_database *database);
 void engine_database_ref(struct engine_database *database);
 void engine_database_unref(struct engine_database *database);
 
 /* Opens the database's durability point, if it is not open yet: with the first connection. */
 SQ_MUST_USE sq_status engine_database_start(struct engine_database *database, struct sq_error *err);
-/* NULL before engine_database_start() has succeeded; then it stays as long as the caller's reference. */
+/* NULL before engine_database_start() has succeeded, and for a private database; then it stays as long as the caller's
+ * reference. */
 struct engine_durability *engine_database_durability(const struct engine_database *database);
 /* Closes databases that nobody has used for `idle_us` microseconds; until then the last user's files stay open. */
 void engine_registry_close_idle(struct engine_registry *registry, int64_t idle_us);
@@ -69,6 +80,15 @@ bool engine_database_exists(struct engine_registry *registry, const char *name);
 
 /* Makes a new empty database, durable when the call returns. Exists already: SQ_EXISTS, 42P04. */
 SQ_MUST_USE sq_status engine_database_create(struct engine_registry *registry, const char *name, struct sq_error *err);
+/* For clients that stand for a program with files of its own: makes sure that there is a database for `name`, and says which
+ * it is. `origin` ("": none) is who asks: a place that has had a file of that name. It is kept beside the database.
+ *   is_fresh      a new one, under another name if there is one: NAME_2, NAME_3, …
+ *   no `origin`   the one of that name; a new one if there is none
+ *   `origin`      the same, but one that was made for that origin is not opened again: its file must have been deleted, so
+ *                 it is kept as NAME_deleted_1, …, and a new one is made. If somebody still uses it, a fresh one is made. */
+SQ_MUST_USE sq_status engine_database_make(struct engine_registry *registry, const char *name, bool is_fresh,
+                                           const char *origin, struct sq_error *err,
+                                           char ret_name[ENGINE_DATABASE_NAME_MAX + 1]);
 /* Removes a database and its files. In use: SQ_BUSY, 55006. Not there: SQ_NOT_FOUND, 3D000. */
 SQ_MUST_USE sq_status engine_database_drop(struct engine_registry *registry, const char *name, struct sq_error *err);
 SQ_MUST_USE sq_status engine_database_rename(struct engine_registry *registry, const char *name, const char *new_name,

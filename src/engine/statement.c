@@ -15,6 +15,7 @@
 #include "engine/connection_internal.h"
 #include "engine/error.h"
 #include "engine/infer.h"
+#include "engine/pragma.h"
 
 enum { ENGINE_POSITION_MAX = 65535 };
 
@@ -30,8 +31,10 @@ struct engine_statement {
     bool is_change_allowed; /* invariant 1 is lifted */
     bool has_changed;       /* by the first step of this run */
     bool is_readonly;
+    bool is_native;       /* no `positions` */
     bool changes_rows;    /* INSERT, UPDATE, DELETE */
-    unsigned effects;     /* enum engine_effect, without ENGINE_EFFECT_ROWS */
+    unsigned effects;     /* enum engine_effect, of those that matter when it has run */
+    unsigned traits;      /* enum engine_effect: all, of a native one */
     int compile_count;    /* how often SQLite had compiled it anew when it was last looked at */
     uint32_t positions[]; /* of variable i + 1 */
 };
@@ -123,6 +126,73 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     SQ_TRY(map_positions(statement, err));
     *ret_statement = SQ_STEAL(statement);
     return SQ_OK;
+}
+
+/* Compiles `sql`, or what takes its place. SQLite's result, and its message in the connection. */
+static sq_status compile_native(struct engine_connection *connection, const char *sql, size_t length, unsigned flags,
+                                struct sq_error *err, sqlite3_stmt **ret_stmt, size_t *ret_consumed)
+{
+    char *replaced = NULL;
+    size_t consumed = 0;
+    SQ_TRY(engine_pragma_replace(connection, sql, length, err, &replaced, &consumed));
+    const char *tail = sql;
+    connection->state.effects = 0;
+    int result = sqlite3_prepare_v3(connection->db, replaced != NULL ? replaced : sql,
+                                    replaced != NULL ? -1 : (int)length, flags, ret_stmt, &tail);
+    if (replaced == NULL)
+        consumed = (size_t)(tail - sql);
+    sqlite3_free(replaced);
+    *ret_consumed = consumed;
+    return result == SQLITE_OK ? SQ_OK : engine_fail(err, connection->db, result, NULL);
+}
+
+sq_status engine_statement_prepare_native(struct engine_connection *connection, const char *sql, size_t length,
+                                          unsigned flags, struct sq_error *err, struct engine_statement **ret_statement,
+                                          size_t *ret_consumed)
+{
+    sq_assert(connection->is_native && length <= (size_t)INT32_MAX);
+    sqlite3_stmt *stmt = NULL;
+    size_t consumed = 0;
+    SQ_TRY(compile_native(connection, sql, length, flags, err, &stmt, &consumed));
+    unsigned effects = connection->state.effects;
+    struct engine_statement *statement = NULL;
+    if (stmt != NULL) {
+        statement = calloc(1, sizeof(*statement));
+        if (statement == NULL) {
+            sqlite3_finalize(stmt);
+            return sq_fail(err, SQ_NOMEM, "out of memory for a statement");
+        }
+        connection->statement_count++;
+        statement->connection = connection;
+        statement->stmt = stmt;
+        statement->is_native = statement->is_change_allowed = true;
+        statement->is_readonly = sqlite3_stmt_readonly(stmt) != 0 && (effects & ENGINE_EFFECT_HIDDEN) == 0;
+        statement->effects = effects & (ENGINE_EFFECT_SCHEMA | ENGINE_EFFECT_CONNECTION);
+        statement->traits = effects;
+        statement->column_count = (size_t)sqlite3_column_count(stmt);
+        statement->parameter_count = statement->variable_count = (size_t)sqlite3_bind_parameter_count(stmt);
+    }
+    *ret_statement = statement;
+    *ret_consumed = consumed;
+    return SQ_OK;
+}
+
+sqlite3_stmt *engine_statement_handle(const struct engine_statement *statement)
+{
+    return statement->stmt;
+}
+
+struct engine_native_traits engine_statement_traits(const struct engine_statement *statement)
+{
+    unsigned traits = statement->traits;
+    bool is_own = (traits & (ENGINE_EFFECT_OWN | ENGINE_EFFECT_SHARED)) == ENGINE_EFFECT_OWN;
+    bool is_explain = sqlite3_stmt_isexplain(statement->stmt) != 0;
+    return (struct engine_native_traits){
+        .needs_slot = !statement->is_readonly && !is_own && !is_explain,
+        .is_attach = (traits & ENGINE_EFFECT_ATTACH) != 0 && !is_explain,
+        .may_detach = (traits & ENGINE_EFFECT_DETACH) != 0,
+        .is_volatile = (traits & ENGINE_EFFECT_VOLATILE) != 0,
+    };
 }
 
 void engine_statement_free(struct engine_statement *statement)
@@ -286,14 +356,18 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
 {
     struct engine_connection *connection = statement->connection;
     bool is_first = !statement->is_started;
+    bool is_within = connection->is_stepping; /* a function of the client's has asked something */
     statement->is_started = true;
     connection->is_stepping = true;
     connection->yield_us = 0;
     connection->has_function_error = false;
+    connection->client_error = 0;
     int result = sqlite3_step(statement->stmt);
-    connection->is_stepping = false;
+    connection->is_stepping = is_within;
     if (is_first)
         note_first_step(statement);
+    if (statement->is_native && result != SQLITE_ROW)
+        statement->is_started = false; /* SQLite begins it anew when it is stepped again */
     if (result == SQLITE_ROW) {
         if (SQ_LIKELY(sqlite3_data_count(statement->stmt) == (int)statement->column_count))
             return ENGINE_STEP_ROW;
@@ -315,10 +389,13 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
         *err = connection->function_error;
         return ENGINE_STEP_FAILED;
     }
-    sq_status status = (result & 0xff) == SQLITE_INTERRUPT
+    bool is_clients = connection->client_error != 0 && connection->client_error == result;
+    sq_status status = (result & 0xff) == SQLITE_INTERRUPT && !is_clients
                            ? engine_stop_fail(err, engine_stop_check(connection->stop))
                            : engine_fail(err, connection->db, result, sqlite3_sql(statement->stmt));
     sq_assert(status != SQ_OK);
+    if (is_clients)
+        return ENGINE_STEP_FAILED; /* what it means is between the client and its function */
     if (result == SQLITE_BUSY_SNAPSHOT)
         return ENGINE_STEP_CONFLICT;
     if ((result & 0xff) == SQLITE_BUSY || (result & 0xff) == SQLITE_PROTOCOL)
@@ -367,6 +444,13 @@ sq_status engine_statement_reset(struct engine_statement *statement, struct sq_e
 {
     int result = sqlite3_reset(statement->stmt);
     sq_status status = SQ_OK;
+    if (statement->is_native) {
+        statement->is_started = false;
+        if (result == SQLITE_OK)
+            return SQ_OK;
+        engine_connection_note_failure(statement->connection, result);
+        return engine_fail(err, statement->connection->db, result, NULL);
+    }
     if (result != SQLITE_OK && !statement->is_failed) {
         engine_connection_note_failure(statement->connection, result);
         status = engine_fail(err, statement->connection->db, result, NULL);

@@ -22,6 +22,24 @@ struct engine_statement;
 SQ_MUST_USE sq_status engine_statement_prepare(struct engine_connection *connection, const char *sql, size_t length,
                                                struct sq_error *err, struct engine_statement **ret_statement,
                                                size_t *ret_consumed);
+/* The same on a native connection: the statement is SQLite's own, with its parameters under SQLite's indexes and the flags
+ * of sqlite3_prepare_v3(), and `sql` need not end in a NUL. It is stepped like any other, but
+ *   - parameters are bound by who has its handle, and stay bound;
+ *   - after its end or a failure it is not reset: SQLite does that when it is stepped again;
+ *   - its columns may change: engine_statement_has_changed(). */
+SQ_MUST_USE sq_status engine_statement_prepare_native(struct engine_connection *connection, const char *sql,
+                                                      size_t length, unsigned flags, struct sq_error *err,
+                                                      struct engine_statement **ret_statement, size_t *ret_consumed);
+struct sqlite3_stmt *engine_statement_handle(const struct engine_statement *statement);
+/* What a native statement is, besides what SQLite tells. */
+struct engine_native_traits {
+    bool needs_slot;  /* it may write what others see */
+    bool is_attach;   /* ATTACH of a name: must not be stepped */
+    bool may_detach;  /* the connection may have one attached database less after it */
+    bool is_volatile; /* asks for changes() or the like: what it gives depends on when it is stepped */
+};
+struct engine_native_traits engine_statement_traits(const struct engine_statement *statement);
+
 /* NULL is allowed. What the statement was doing is undone or finished as engine_statement_reset() says. */
 void engine_statement_free(struct engine_statement *statement);
 

@@ -8,7 +8,8 @@
  *
  * Invariants: (1) a loop is run by at most one thread: it gets a new one only when the job was taken away from the old
  * one; (2) `job->is_detached` is set between the moment the job is taken away and the start of the new thread, when
- * nobody runs the loop. */
+ * nobody runs the loop; (3) at most blocked_max() threads are in jobs that wait for somebody outside, whoever detached
+ * them. */
 #include "net/pool.h"
 
 #include <pthread.h>
@@ -22,6 +23,7 @@ enum {
     POOL_LOOK_NS = 1000 * 1000,
     POOL_IDLE_LOOKS_MAX = 100, /* so many looks without work, then the monitor sleeps */
     POOL_SPARES_MAX = 16,
+    POOL_RESERVE_PARTS = 4, /* of the threads that are not for loops, one part is never for jobs that block */
 };
 
 struct pool_thread {
@@ -46,6 +48,7 @@ struct net_pool {
     size_t thread_count;
     size_t spare_count;
     size_t thread_max;
+    size_t blocked_count; /* invariant 3 */
     bool is_stopping;
     pthread_cond_t thread_gone;
 
@@ -226,6 +229,55 @@ void net_job_enter(struct net_loop *loop, struct net_job *job)
     struct net_pool *pool = net_loop_pool(loop);
     if (SQ_UNLIKELY(pool != NULL && atomic_load(&pool->is_monitor_asleep)))
         wake_monitor(pool);
+}
+
+size_t net_pool_blocked_max(const struct net_pool *pool)
+{
+    size_t others = pool->thread_max - pool->loop_count;
+    return others - (others + POOL_RESERVE_PARTS - 1) / POOL_RESERVE_PARTS;
+}
+
+/* Takes `job` away from the calling thread's loop, which goes to another thread. Under the mutex. */
+static bool detach_own(struct net_pool *pool, struct net_loop *loop, struct net_job *job)
+{
+    struct net_loop_job *now = net_loop_job(loop);
+    struct net_job *expected = job;
+    if (!atomic_compare_exchange_strong(&now->job, &expected, NULL))
+        return true; /* the monitor was here before */
+    if (pool->spare_count == 0 && pool->thread_count >= pool->thread_max) {
+        atomic_store(&now->job, job);
+        return false;
+    }
+    job->is_detached = true;
+    if (!give_loop(pool, loop)) {
+        job->is_detached = false;
+        atomic_store(&now->job, job);
+        return false;
+    }
+    atomic_fetch_add_explicit(&pool->handoff_count, 1, memory_order_relaxed);
+    return true;
+}
+
+bool net_job_block(struct net_loop *loop, struct net_job *job)
+{
+    struct net_pool *pool = net_loop_pool(loop);
+    if (pool == NULL)
+        return false;
+    pthread_mutex_lock(&pool->mutex);
+    bool is_blocked = pool->blocked_count < net_pool_blocked_max(pool) && detach_own(pool, loop, job);
+    if (is_blocked)
+        pool->blocked_count++;
+    pthread_mutex_unlock(&pool->mutex);
+    return is_blocked;
+}
+
+void net_job_unblock(struct net_loop *loop)
+{
+    struct net_pool *pool = net_loop_pool(loop);
+    pthread_mutex_lock(&pool->mutex);
+    sq_assert(pool->blocked_count > 0);
+    pool->blocked_count--;
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 bool net_job_leave(struct net_loop *loop, struct net_job *job)

@@ -12,6 +12,10 @@
  * (net_job_is_detached()). Threads grow with blocked statements, not with connections. (The idea is the one behind Go's
  * processor hand-off and tokio's block_in_place.)
  *
+ * A job that knows that it will wait for somebody outside (a client) says so first, with net_job_block(): its loop is
+ * handed off at once. Not all threads may be waiting like that: some are kept for the monitor, so that clients who never
+ * answer cannot take from the others what they need.
+ *
  * Threads: net_pool_new() and _free() by one thread; the rest as said. */
 #ifndef SQ_NET_POOL_H
 #define SQ_NET_POOL_H
@@ -46,6 +50,15 @@ void net_job_enter(struct net_loop *loop, struct net_job *job);
 /* Ends it. True: the caller still has the loop. False: it has been handed off; the caller touches neither the loop nor
  * anything of it but net_loop_post(), by which the job returns, and goes back to net_loop_run() at once. */
 SQ_MUST_USE bool net_job_leave(struct net_loop *loop, struct net_job *job);
+
+/* On the job's thread: it is going to wait for somebody who may never come. True: other threads care for its loop until
+ * net_job_unblock(), and the caller touches nothing of it, as after a hand-off. False: too many threads wait like that
+ * already, or the loop is in no pool; nothing has changed. The thread may have to wait for a moment: for a mutex. */
+SQ_MUST_USE bool net_job_block(struct net_loop *loop, struct net_job *job);
+/* It waits no longer. The job stays detached until it is left. */
+void net_job_unblock(struct net_loop *loop);
+/* How many jobs of the pool may be blocked at a time. */
+size_t net_pool_blocked_max(const struct net_pool *pool);
 
 /* On the loop's thread: whether the job is running elsewhere. */
 static inline bool net_job_is_detached(const struct net_job *job)

@@ -13,9 +13,14 @@
  * it ended when a snapshot was taken, which may hold commits of others that are not on disk yet: the front end keeps
  * answers back until rests_on is durable. Several commits, of many sessions, then share one sync.
  *
+ * Native sessions. Their statements are SQLite's: a failed or finished one is left as SQLite leaves it, and one that met a
+ * lock goes on where it was. Their private databases have no log, and slots that nobody else asks for.
+ *
  * Invariants: (1) the connection writes only while the slots of its database and of all it has attached are held; (2) they
  * are given back as soon as the connection holds no write lock, after every call that could have ended a transaction, and
- * after rests_on was raised; (3) a query that has ended has been reset: no statement is left in the middle by DONE or FAILED. */
+ * after rests_on was raised, but never within a step or between begin and end (`busy_depth`), where queries of the client's
+ * functions may come and go; (3) a query that has ended has been reset, unless it is native: no statement is left in the middle
+ * by DONE or FAILED. */
 #include "sched/scheduler.h"
 
 #include <pthread.h>
@@ -53,6 +58,7 @@ struct sched {
 struct sched_statement {
     struct service_statement base;
     struct engine_statement *engine;
+    bool may_detach; /* SQL of a native session may take an attached database away */
 };
 
 struct sched_service {
@@ -60,8 +66,10 @@ struct sched_service {
     struct sched *sched;
     struct sched_database *database;
     struct write_set write_set;
-    bool has_ticket;   /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
-    bool has_snapshot; /* the connection reads a snapshot whose position is in rests_on */
+    bool has_ticket;     /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
+    unsigned busy_depth; /* steps that SQLite is in, and work that has begun, one within the other */
+    bool has_snapshot;   /* the connection reads a snapshot whose position is in rests_on */
+    bool may_have_detached;               /* SQL may have detached a database: its slot is given up when none is held */
     struct engine_connection *connection; /* NULL until the first statement, and again while the session rests */
     struct engine_carried carried;        /* while it rests: what the last connection has left */
     uint64_t generation;                  /* above all generations of former connections */
@@ -83,9 +91,10 @@ static struct sched_statement *statement_of(struct service_statement *statement)
 static void raise_rests_on(struct sched_service *service)
 {
     struct service_context *context = service->base.context;
-    if (context->is_lazy)
+    struct engine_durability *durability = engine_database_durability(context->database);
+    if (context->is_lazy || durability == NULL)
         return;
-    engine_position position = engine_durability_published(engine_database_durability(context->database));
+    engine_position position = engine_durability_published(durability);
     if (position > context->rests_on)
         context->rests_on = position;
 }
@@ -102,10 +111,25 @@ static void note_snapshot(struct sched_service *service)
 /* After a commit, or what may have been one. */
 static void note_commit(struct sched_service *service)
 {
+    if (engine_database_is_private(service->base.context->database))
+        return;
     raise_rests_on(service);
     if (service->base.context->is_lazy)
         engine_durability_request(engine_database_durability(service->base.context->database));
     sched_checkpointer_note(service->sched->checkpointer, service->database);
+}
+
+/* What DETACH has taken away, in SQL, is given back. */
+static void forget_detached(struct sched_service *service)
+{
+    const char *alias;
+    if (SQ_LIKELY(!service->may_have_detached) || service->has_ticket || service->connection == NULL)
+        return;
+    service->may_have_detached = false;
+    while ((alias = engine_connection_find_detached(service->connection)) != NULL) {
+        write_set_remove(&service->write_set, service->sched, NULL, alias);
+        engine_connection_forget_attached(service->connection, alias);
+    }
 }
 
 /* Invariant 2; after every call that could have ended a transaction. */
@@ -118,8 +142,11 @@ static void settle_slot(struct sched_service *service)
         return;
     if (service->connection != NULL)
         note_commit(service);
+    if (service->busy_depth > 0)
+        return;
     write_set_release(&service->write_set);
     service->has_ticket = false;
+    forget_detached(service);
 }
 
 static sq_status open_connection(struct sched_service *service, struct sq_error *err)
@@ -128,6 +155,8 @@ static sq_status open_connection(struct sched_service *service, struct sq_error 
         return SQ_OK;
     struct service_context *context = service->base.context;
     struct engine_connection_options options = {
+        .is_native = context->is_native,
+        .is_readonly = context->is_opened_readonly,
         .has_foreign_keys = context->has_foreign_keys,
         .stop = &context->stop,
         .functions = context->functions,
@@ -135,6 +164,8 @@ static sq_status open_connection(struct sched_service *service, struct sq_error 
         .function_context = context->function_context,
     };
     struct engine_connection *connection = NULL;
+    if (context->is_native)
+        return engine_connection_open(context->database, &options, err, &service->connection);
     SQ_TRY(connection_pool_take(service->sched->connection_pool, context->database, &options, err, &connection));
     engine_connection_take_over(connection, &service->carried);
     service->connection = connection;
@@ -147,17 +178,17 @@ static void give_connection(struct sched_service *service)
     if (service->connection == NULL)
         return;
     service->generation += engine_connection_generation(service->connection) + 1;
-    connection_pool_give(service->sched->connection_pool, service->base.context->database, service->connection);
+    if (service->base.context->is_native)
+        engine_connection_free(service->connection);
+    else
+        connection_pool_give(service->sched->connection_pool, service->base.context->database, service->connection);
     service->connection = NULL;
 }
 
-static sq_status sched_prepare(struct service *base, const char *sql, size_t length, struct sq_error *err,
-                               struct service_statement **ret_statement, size_t *ret_consumed)
+/* The rest of preparing: `engine` was compiled with `status`; it may be NULL. */
+static sq_status wrap_statement(struct sched_service *service, struct engine_statement *engine, sq_status status,
+                                struct sq_error *err, struct service_statement **ret_statement)
 {
-    struct sched_service *service = service_of(base);
-    SQ_TRY(open_connection(service, err));
-    struct engine_statement *engine = NULL;
-    sq_status status = engine_statement_prepare(service->connection, sql, length, err, &engine, ret_consumed);
     if (!service->has_snapshot)
         raise_rests_on(service); /* the schema, or the error, is what somebody has committed */
     struct sq_error lost;
@@ -182,6 +213,38 @@ static sq_status sched_prepare(struct service *base, const char *sql, size_t len
     statement->base.column_count = engine_statement_column_count(engine);
     statement->base.parameter_count = engine_statement_parameter_count(engine);
     *ret_statement = &statement->base;
+    return SQ_OK;
+}
+
+static sq_status sched_prepare(struct service *base, const char *sql, size_t length, struct sq_error *err,
+                               struct service_statement **ret_statement, size_t *ret_consumed)
+{
+    struct sched_service *service = service_of(base);
+    SQ_TRY(open_connection(service, err));
+    struct engine_statement *engine = NULL;
+    sq_status status = engine_statement_prepare(service->connection, sql, length, err, &engine, ret_consumed);
+    return wrap_statement(service, engine, status, err, ret_statement);
+}
+
+static sq_status sched_prepare_native(struct service *base, const char *sql, size_t length, unsigned flags,
+                                      struct sq_error *err, struct service_statement **ret_statement,
+                                      size_t *ret_consumed)
+{
+    struct sched_service *service = service_of(base);
+    sq_assert(base->context->is_native);
+    SQ_TRY(open_connection(service, err));
+    struct engine_statement *engine = NULL;
+    sq_status status =
+        engine_statement_prepare_native(service->connection, sql, length, flags, err, &engine, ret_consumed);
+    struct service_statement *statement = NULL;
+    SQ_TRY(wrap_statement(service, engine, status, err, &statement));
+    if (statement != NULL) {
+        statement->engine = engine;
+        struct engine_native_traits traits = engine_statement_traits(engine);
+        statement->is_readonly = !traits.needs_slot;
+        statement_of(statement)->may_detach = traits.may_detach;
+    }
+    *ret_statement = statement;
     return SQ_OK;
 }
 
@@ -226,7 +289,7 @@ static sq_status reserve_values(struct sched_service *service, size_t count, str
 /* Ends a query whose last step said how; *err keeps what it has. */
 static enum query_progress end_query(struct sched_service *service, struct query *query, enum query_progress progress)
 {
-    if (query->stage == QUERY_RUNNING) {
+    if (query->stage == QUERY_RUNNING && !service->base.context->is_native) {
         sq_status status = engine_statement_reset(statement_of(query->statement)->engine, NULL);
         /* After DONE the commit is over; after a failure reset repeats what is known. */
         (void)status;
@@ -235,6 +298,10 @@ static enum query_progress end_query(struct sched_service *service, struct query
         metrics_gauge_add(METRICS_QUERIES_WAITING, -1);
     query->stage = QUERY_ENDED;
     settle_slot(service);
+    if (query->statement != NULL && SQ_UNLIKELY(statement_of(query->statement)->may_detach)) {
+        service->may_have_detached = true;
+        forget_detached(service);
+    }
     return progress;
 }
 
@@ -243,14 +310,33 @@ static enum query_progress fail_query(struct sched_service *service, struct quer
     return end_query(service, query, QUERY_FAILED);
 }
 
+/* A statement that gave a row is not left there: nobody has it. */
+static enum query_progress fail_row(struct sched_service *service, struct query *query)
+{
+    sq_status status = engine_statement_reset(statement_of(query->statement)->engine, NULL);
+    (void)status; /* *err has what came first */
+    return fail_query(service, query);
+}
+
+/* How long a lock is waited for; 0: for ever, or, in native sessions, not at all. */
+static int64_t wait_limit_us(const struct service_context *context)
+{
+    return context->is_native ? context->busy_timeout_us : context->lock_timeout_us;
+}
+
 /* Whether the query has waited for locks longer than it may; fills *err. */
 static bool has_waited_too_long(const struct service_context *context, struct query *query, int64_t most_us,
                                 struct sq_error *err)
 {
-    int64_t limit_us = context->lock_timeout_us != 0 ? context->lock_timeout_us : most_us;
-    if (limit_us == 0 || sq_clock_now_us() - query->waiting_us < limit_us)
+    int64_t limit_us = wait_limit_us(context) != 0 || context->is_native ? wait_limit_us(context) : most_us;
+    if ((limit_us == 0 && !context->is_native) || sq_clock_now_us() - query->waiting_us < limit_us)
         return false;
     metrics_counter_add(METRICS_LOCK_TIMEOUTS, 1);
+    if (context->is_native) {
+        sq_status status = engine_connection_fail_busy(err);
+        sq_assert(status != SQ_OK);
+        return true;
+    }
     (void)sq_fail_sql(err, SQ_BUSY, "55P03", "canceling statement due to lock timeout");
     return true;
 }
@@ -258,9 +344,10 @@ static bool has_waited_too_long(const struct service_context *context, struct qu
 /* A database whose log could not be synced answers nothing any more. */
 static sq_status check_disk(struct sched_service *service, struct sq_error *err)
 {
-    if (service->connection == NULL)
+    struct engine_durability *durability = engine_database_durability(service->base.context->database);
+    if (service->connection == NULL || durability == NULL)
         return SQ_OK;
-    return engine_durability_check(engine_database_durability(service->base.context->database), err);
+    return engine_durability_check(durability, err);
 }
 
 /* Gets the write slot; false: the query stays QUEUED, or has failed with *ret_progress. */
@@ -287,7 +374,8 @@ static bool take_slot(struct sched_service *service, struct query *query, struct
         *ret_progress = fail_query(service, query);
         return false;
     }
-    context->wake_at_us = context->lock_timeout_us != 0 ? query->waiting_us + context->lock_timeout_us : 0;
+    int64_t limit_us = wait_limit_us(context);
+    context->wake_at_us = limit_us != 0 ? query->waiting_us + limit_us : 0;
     *ret_progress = QUERY_WAITING;
     return false;
 }
@@ -298,14 +386,18 @@ static enum query_progress retry_later(struct sched_service *service, struct que
     struct service_context *context = service->base.context;
     if (query->row_count > 0)
         return fail_query(service, query);
-    sq_status status = engine_statement_reset(statement_of(query->statement)->engine, NULL);
-    (void)status; /* the step's error again */
+    if (!context->is_native) {
+        sq_status status = engine_statement_reset(statement_of(query->statement)->engine, NULL);
+        (void)status; /* the step's error again */
+    }
     if (!engine_connection_has_snapshot(service->connection))
         service->has_snapshot = false; /* the next try takes a later one */
     query->stage = QUERY_RETRYING;
     int64_t now_us = sq_clock_now_us();
     if (query->waiting_us == 0)
         query->waiting_us = now_us;
+    if (context->is_native && now_us - query->waiting_us >= context->busy_timeout_us)
+        return fail_query(service, query); /* with SQLite's own code and message */
     if (has_waited_too_long(context, query, SCHED_FOREIGN_LOCK_US_MAX, err)) {
         sq_error_set_hint(err, "Another process has locked a database file.");
         return fail_query(service, query);
@@ -314,6 +406,17 @@ static enum query_progress retry_later(struct sched_service *service, struct que
     query->retry_count++;
     context->wake_at_us = now_us + (pause_us < SCHED_RETRY_US_MAX ? pause_us : SCHED_RETRY_US_MAX);
     return QUERY_WAITING;
+}
+
+/* Another process has written between this statement's first read and its first write (or an open cursor of this session
+ * still looks at an old snapshot). Nothing has been sent and nothing done, so a statement that is no part of a transaction
+ * may begin again. */
+static bool may_begin_again(const struct sched_service *service, const struct query *query)
+{
+    if (query->retry_count >= SCHED_SNAPSHOT_RETRIES_MAX || engine_connection_is_in_transaction(service->connection))
+        return false;
+    /* Other native statements may have a snapshot open, which stays as old as it is. */
+    return !service->base.context->is_native || engine_connection_txn(service->connection) == ENGINE_TXN_NONE;
 }
 
 /* After the first step: whether the statement is still the one that was prepared. */
@@ -336,7 +439,9 @@ static enum query_progress step_query(struct sched_service *service, struct quer
     uint64_t row_count_end = query->row_limit > 0 ? query->row_count + query->row_limit : UINT64_MAX;
     int64_t slice_end_us = 0;
     for (;;) {
+        service->busy_depth++;
         enum engine_step step = engine_statement_step(engine, err);
+        service->busy_depth--;
         note_snapshot(service);
         /* With the first step come the snapshots, also of attached databases: what they hold must be on disk before
          * anything is said of it, and if that is an error. */
@@ -352,13 +457,7 @@ static enum query_progress step_query(struct sched_service *service, struct quer
         case ENGINE_STEP_BUSY:
             return retry_later(service, query, err);
         case ENGINE_STEP_CONFLICT:
-            /* Another process has written between this statement's first read and its first write (or an open cursor of
-             * this session still looks at an old snapshot). Nothing has been sent and nothing done, so a statement that
-             * is no part of a transaction may begin again. */
-            if (query->retry_count < SCHED_SNAPSHOT_RETRIES_MAX &&
-                !engine_connection_is_in_transaction(service->connection))
-                return retry_later(service, query, err);
-            return fail_query(service, query);
+            return may_begin_again(service, query) ? retry_later(service, query, err) : fail_query(service, query);
         case ENGINE_STEP_FAILED:
             return fail_query(service, query);
         case ENGINE_STEP_ROW:
@@ -366,9 +465,9 @@ static enum query_progress step_query(struct sched_service *service, struct quer
         }
         if (engine_statement_row(engine, service->values, err) != SQ_OK ||
             sink->row_cb(sink, service->values, query->statement->column_count, err) != SQ_OK)
-            return fail_query(service, query);
+            return fail_row(service, query);
         query->row_count++;
-        if (query->row_count == row_count_end)
+        if (query->row_count == row_count_end || sink->has_enough)
             return QUERY_SUSPENDED;
         if (sink->is_full)
             return QUERY_SINK_FULL;
@@ -398,8 +497,11 @@ static enum query_progress sched_run(struct service *base, struct query *query, 
         enum query_progress progress = QUERY_FAILED;
         if (!query->statement->is_readonly && !take_slot(service, query, err, &progress))
             return progress;
-        engine_statement_allow_change(statement_of(query->statement)->engine, query->may_change_columns);
-        if (reserve_values(service, query->statement->column_count, err) != SQ_OK ||
+        if (!base->context->is_native)
+            engine_statement_allow_change(statement_of(query->statement)->engine, query->may_change_columns);
+        if (reserve_values(service, query->statement->column_count, err) != SQ_OK)
+            return fail_query(service, query);
+        if (!base->context->is_native &&
             engine_statement_bind(statement_of(query->statement)->engine, query->parameters,
                                   query->statement->parameter_count, err) != SQ_OK)
             return fail_query(service, query);
@@ -412,7 +514,7 @@ static sq_status sched_finish(struct service *base, struct query *query, struct 
 {
     struct sched_service *service = service_of(base);
     sq_status status = SQ_OK;
-    if (query->stage == QUERY_RUNNING)
+    if (query->stage == QUERY_RUNNING || base->context->is_native)
         status = engine_statement_reset(statement_of(query->statement)->engine, err);
     if (query->stage == QUERY_QUEUED)
         metrics_gauge_add(METRICS_QUERIES_WAITING, -1);
@@ -430,6 +532,54 @@ static sq_status sched_exec(struct service *base, const char *sql, struct sq_err
     if (status == SQ_OK)
         status = engine_connection_settle_attached(service->connection, err);
     settle_slot(service);
+    return status;
+}
+
+static sq_status sched_note(struct service *base, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    if (service->connection == NULL)
+        return SQ_OK;
+    note_snapshot(service);
+    return engine_connection_sync_attached(service->connection, err);
+}
+
+/* --- Work that is no statement -------------------------------------------------------------------------------------- */
+
+static sq_status sched_begin(struct service *base, struct query *query, struct sq_error *err,
+                             struct engine_connection **ret_connection)
+{
+    struct sched_service *service = service_of(base);
+    sq_assert(query->stage == QUERY_NEW && query->statement == NULL);
+    SQ_TRY(open_connection(service, err));
+    SQ_TRY(check_disk(service, err));
+    service->busy_depth++;
+    *ret_connection = service->connection;
+    return SQ_OK;
+}
+
+static enum query_progress sched_claim(struct service *base, struct query *query, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    sq_assert(service->busy_depth > 0 && query->statement == NULL);
+    enum engine_stop_reason reason = engine_stop_check(&base->context->stop);
+    enum query_progress progress = QUERY_DONE;
+    if (SQ_UNLIKELY(reason != ENGINE_STOP_NONE)) {
+        sq_status status = engine_stop_fail(err, reason);
+        sq_assert(status != SQ_OK);
+        return fail_query(service, query);
+    }
+    return take_slot(service, query, err, &progress) ? QUERY_DONE : progress;
+}
+
+static sq_status sched_end(struct service *base, struct query *query, struct sq_error *err)
+{
+    struct sched_service *service = service_of(base);
+    sq_assert(service->busy_depth > 0 && query->statement == NULL);
+    note_snapshot(service);
+    sq_status status = engine_connection_settle_attached(service->connection, err);
+    service->busy_depth--;
+    (void)end_query(service, query, QUERY_DONE);
     return status;
 }
 
@@ -453,7 +603,8 @@ static sq_status check_no_slot(const struct sched_service *service, const char *
     return sq_fail_sql(err, SQ_SQL, "25001", "%s cannot run inside a transaction that has written", verb);
 }
 
-static sq_status sched_attach(struct service *base, const char *name, const char *alias, struct sq_error *err)
+static sq_status sched_attach(struct service *base, const char *name, const char *alias, bool is_readonly,
+                              struct sq_error *err)
 {
     struct sched_service *service = service_of(base);
     SQ_TRY(check_no_slot(service, "ATTACH", err));
@@ -465,7 +616,7 @@ static sq_status sched_attach(struct service *base, const char *name, const char
         engine_database_unref(database);
         return status;
     }
-    status = engine_connection_attach(service->connection, database, alias, err);
+    status = engine_connection_attach(service->connection, database, alias, is_readonly, err);
     if (status != SQ_OK)
         write_set_remove(&service->write_set, service->sched, database, alias);
     return status;
@@ -505,7 +656,8 @@ static size_t sched_statement_bytes(struct service *base, struct service_stateme
 static bool sched_may_rest(struct service *base)
 {
     struct sched_service *service = service_of(base);
-    return !service->has_ticket && (service->connection == NULL || engine_connection_is_stateless(service->connection));
+    return !service->has_ticket && !base->context->is_native &&
+           (service->connection == NULL || engine_connection_is_stateless(service->connection));
 }
 
 static void sched_rest(struct service *base)
@@ -532,7 +684,7 @@ void sched_database_unref(struct sched *sched, struct sched_database *database)
 {
     pthread_mutex_lock(&sched->mutex);
     bool is_last = --database->ref_count == 0;
-    if (is_last)
+    if (is_last && !engine_database_is_private(database->engine))
         sq_map_remove(&sched->databases, database->name, strlen(database->name));
     pthread_mutex_unlock(&sched->mutex);
     if (is_last) {
@@ -552,6 +704,7 @@ static void sched_service_free(struct service *base)
 
 static const struct service_ops sched_ops = {
     .prepare = sched_prepare,
+    .prepare_native = sched_prepare_native,
     .column = sched_column,
     .infer = sched_infer,
     .release = sched_release,
@@ -567,25 +720,40 @@ static const struct service_ops sched_ops = {
     .statement_bytes = sched_statement_bytes,
     .may_rest = sched_may_rest,
     .rest = sched_rest,
+    .begin = sched_begin,
+    .claim = sched_claim,
+    .end = sched_end,
+    .note = sched_note,
     .free = sched_service_free,
 };
+
+/* A new one, without references; NULL without memory. */
+static struct sched_database *new_database(struct engine_database *engine)
+{
+    struct sched_database *database = calloc(1, sizeof(*database));
+    if (database == NULL)
+        return NULL;
+    const char *name = engine_database_name(engine);
+    database->engine = engine;
+    sched_slot_init(&database->slot);
+    sched_checkpoint_init(&database->checkpoint);
+    memcpy(database->name, name, strlen(name) + 1);
+    return database;
+}
 
 struct sched_database *sched_find_database(struct sched *sched, struct engine_database *engine)
 {
     const char *name = engine_database_name(engine);
+    bool is_private = engine_database_is_private(engine); /* it has no name: nobody else can look for it */
     pthread_mutex_lock(&sched->mutex);
-    struct sched_database *database = sq_map_get(&sched->databases, name, strlen(name));
+    struct sched_database *database = is_private ? NULL : sq_map_get(&sched->databases, name, strlen(name));
     if (database == NULL) {
-        database = calloc(1, sizeof(*database));
-        if (database != NULL && sq_map_put(&sched->databases, name, strlen(name), database, NULL) != SQ_OK) {
+        database = new_database(engine);
+        if (database != NULL && !is_private &&
+            sq_map_put(&sched->databases, name, strlen(name), database, NULL) != SQ_OK) {
+            sched_slot_done(&database->slot);
             free(database);
             database = NULL;
-        }
-        if (database != NULL) {
-            database->engine = engine;
-            sched_slot_init(&database->slot);
-            sched_checkpoint_init(&database->checkpoint);
-            memcpy(database->name, name, strlen(name) + 1);
         }
     }
     if (database != NULL)

@@ -9,6 +9,13 @@ sq_status service_forward_prepare(struct service *service, const char *sql, size
     return service_prepare(service->inner, sql, length, err, ret_statement, ret_consumed);
 }
 
+sq_status service_forward_prepare_native(struct service *service, const char *sql, size_t length, unsigned flags,
+                                         struct sq_error *err, struct service_statement **ret_statement,
+                                         size_t *ret_consumed)
+{
+    return service_prepare_native(service->inner, sql, length, flags, err, ret_statement, ret_consumed);
+}
+
 void service_forward_column(struct service *service, struct service_statement *statement, size_t column_index,
                             struct service_column *ret_column)
 {
@@ -52,9 +59,10 @@ bool service_forward_is_wanted(struct service *service)
     return service_is_wanted(service->inner);
 }
 
-sq_status service_forward_attach(struct service *service, const char *database, const char *alias, struct sq_error *err)
+sq_status service_forward_attach(struct service *service, const char *database, const char *alias, bool is_readonly,
+                                 struct sq_error *err)
 {
-    return service_attach(service->inner, database, alias, err);
+    return service_attach(service->inner, database, alias, is_readonly, err);
 }
 
 sq_status service_forward_detach(struct service *service, const char *alias, struct sq_error *err)
@@ -85,6 +93,27 @@ bool service_forward_may_rest(struct service *service)
 void service_forward_rest(struct service *service)
 {
     service_rest(service->inner);
+}
+
+sq_status service_forward_begin(struct service *service, struct query *query, struct sq_error *err,
+                                struct engine_connection **ret_connection)
+{
+    return service_begin(service->inner, query, err, ret_connection);
+}
+
+enum query_progress service_forward_claim(struct service *service, struct query *query, struct sq_error *err)
+{
+    return service_claim(service->inner, query, err);
+}
+
+sq_status service_forward_end(struct service *service, struct query *query, struct sq_error *err)
+{
+    return service_end(service->inner, query, err);
+}
+
+sq_status service_forward_note(struct service *service, struct sq_error *err)
+{
+    return service_note(service->inner, err);
 }
 
 sq_status service_wrap(struct service *inner, const struct service_ops *ops, struct sq_error *err,

@@ -18,6 +18,10 @@
  *
  * Whoever stops running a query before DONE or FAILED calls service_finish().
  *
+ * Work that is no statement (a blob is opened, a checkpoint made) is done on the engine's connection itself, between
+ * service_begin() and service_end(), and if it writes after service_claim(). A statement that is being stepped may lead to
+ * other queries on its connection (a function of the client's asks something): they are run to their end meanwhile.
+ *
  * Threads: one connection's service, context and queries are used by one thread at a time. */
 #ifndef SQ_SCHED_SERVICE_H
 #define SQ_SCHED_SERVICE_H
@@ -54,6 +58,9 @@ struct service_context {
     bool is_read_only;                /* the transaction must not write */
     bool is_lazy;                     /* synchronous_commit is off: answers do not wait for the disk */
     bool has_foreign_keys;
+    bool is_native;          /* SQLite's own interface: engine/connection.h. The connection stays for good */
+    bool is_opened_readonly; /* of native ones: nothing can ever be written */
+    int64_t busy_timeout_us; /* of native ones, instead of lock_timeout_us; 0: a lock is not waited for */
     const struct engine_function *functions; /* SQL functions of the session */
     size_t function_count;
     void *function_context;
@@ -66,7 +73,8 @@ struct service_context {
 
 /* A statement that a service has prepared. Backends embed it at the start of their own. */
 struct service_statement {
-    bool is_readonly; /* changes nothing; needs no write slot */
+    struct engine_statement *engine; /* of a native session, which speaks SQLite itself; else NULL */
+    bool is_readonly;                /* changes nothing; needs no write slot */
     bool is_explain;
     bool
         has_changed; /* the schema was not the one it was prepared for; its columns may be others, column_count is right */
@@ -100,16 +108,19 @@ struct query {
 enum query_progress { QUERY_DONE, QUERY_FAILED, QUERY_SUSPENDED, QUERY_WAITING, QUERY_SINK_FULL, QUERY_YIELDED };
 
 /* Where rows go. `row_cb` gets column_count values, valid during the call; a failure ends the query. It sets `is_full`
- * when no further row should come for now. */
+ * when no further row should come for now, and `has_enough` when none should come before the client asks again. */
 struct sink {
     sq_status (*row_cb)(struct sink *sink, const struct sq_value *values, size_t column_count, struct sq_error *err);
     bool is_full;
+    bool has_enough;
 };
 
 /* The function table of a service. See the calls below for what each one promises. */
 struct service_ops {
     sq_status (*prepare)(struct service *service, const char *sql, size_t length, struct sq_error *err,
                          struct service_statement **ret_statement, size_t *ret_consumed);
+    sq_status (*prepare_native)(struct service *service, const char *sql, size_t length, unsigned flags,
+                                struct sq_error *err, struct service_statement **ret_statement, size_t *ret_consumed);
     void (*column)(struct service *service, struct service_statement *statement, size_t column_index,
                    struct service_column *ret_column);
     sq_status (*infer)(struct service *service, struct service_statement *statement, struct sq_error *err,
@@ -120,13 +131,19 @@ struct service_ops {
     sq_status (*exec)(struct service *service, const char *sql, struct sq_error *err);
     bool (*is_in_transaction)(struct service *service);
     bool (*is_wanted)(struct service *service);
-    sq_status (*attach)(struct service *service, const char *database, const char *alias, struct sq_error *err);
+    sq_status (*attach)(struct service *service, const char *database, const char *alias, bool is_readonly,
+                        struct sq_error *err);
     sq_status (*detach)(struct service *service, const char *alias, struct sq_error *err);
     void (*reset)(struct service *service);
     uint64_t (*generation)(struct service *service);
     size_t (*statement_bytes)(struct service *service, struct service_statement *statement);
     bool (*may_rest)(struct service *service);
     void (*rest)(struct service *service);
+    sq_status (*begin)(struct service *service, struct query *query, struct sq_error *err,
+                       struct engine_connection **ret_connection);
+    enum query_progress (*claim)(struct service *service, struct query *query, struct sq_error *err);
+    sq_status (*end)(struct service *service, struct query *query, struct sq_error *err);
+    sq_status (*note)(struct service *service, struct sq_error *err);
     void (*free)(struct service *service);
 };
 
@@ -148,6 +165,15 @@ SQ_MUST_USE static inline sq_status service_prepare(struct service *service, con
                                                     size_t *ret_consumed)
 {
     return service->ops->prepare(service, sql, length, err, ret_statement, ret_consumed);
+}
+/* The same in a native session, with the flags of sqlite3_prepare_v3(): engine_statement_prepare_native(). Its parameters
+ * are bound by the session. A query of such a statement may be run again after its end: then SQLite has it begin anew. */
+SQ_MUST_USE static inline sq_status service_prepare_native(struct service *service, const char *sql, size_t length,
+                                                           unsigned flags, struct sq_error *err,
+                                                           struct service_statement **ret_statement,
+                                                           size_t *ret_consumed)
+{
+    return service->ops->prepare_native(service, sql, length, flags, err, ret_statement, ret_consumed);
 }
 static inline void service_column(struct service *service, struct service_statement *statement, size_t column_index,
                                   struct service_column *ret_column)
@@ -194,11 +220,12 @@ static inline bool service_is_wanted(struct service *service)
 {
     return service->ops->is_wanted(service);
 }
-/* Makes another database of this server visible under `alias`, and takes it away again. */
+/* Makes another database of this server visible under `alias` (read only in native sessions only), and takes it away
+ * again. */
 SQ_MUST_USE static inline sq_status service_attach(struct service *service, const char *database, const char *alias,
-                                                   struct sq_error *err)
+                                                   bool is_readonly, struct sq_error *err)
 {
-    return service->ops->attach(service, database, alias, err);
+    return service->ops->attach(service, database, alias, is_readonly, err);
 }
 SQ_MUST_USE static inline sq_status service_detach(struct service *service, const char *alias, struct sq_error *err)
 {
@@ -231,6 +258,30 @@ static inline void service_rest(struct service *service)
 {
     service->ops->rest(service);
 }
+/* Begins work on the engine's connection that is no statement: `query` is zeroed but for its verb, and stands for it. On
+ * failure there is nothing to end. Until service_end() no lock is given back, whatever queries are run meanwhile. */
+SQ_MUST_USE static inline sq_status service_begin(struct service *service, struct query *query, struct sq_error *err,
+                                                  struct engine_connection **ret_connection)
+{
+    return service->ops->begin(service, query, err, ret_connection);
+}
+/* Asks for the write slot, between begin and end. DONE: it is held; WAITING: ask again as with service_run(); FAILED. */
+static inline enum query_progress service_claim(struct service *service, struct query *query, struct sq_error *err)
+{
+    return service->ops->claim(service, query, err);
+}
+/* The work is over, or given up: what it has read or committed is noted in rests_on, and the slot goes on if no
+ * transaction that writes is open. The failure is one of the disk: nothing may be said of what was seen. */
+SQ_MUST_USE static inline sq_status service_end(struct service *service, struct query *query, struct sq_error *err)
+{
+    return service->ops->end(service, query, err);
+}
+/* Within a step or work: what has been read until now is noted in rests_on, so that it may be told to the client when that
+ * is reached. May wait for the disk, when databases are attached. */
+SQ_MUST_USE static inline sq_status service_note(struct service *service, struct sq_error *err)
+{
+    return service->ops->note(service, err);
+}
 /* Rolls back what is open and frees the service and those inside it. NULL is allowed. */
 static inline void service_free(struct service *service)
 {
@@ -257,26 +308,39 @@ sq_status service_forward_finish(struct service *service, struct query *query, s
 sq_status service_forward_exec(struct service *service, const char *sql, struct sq_error *err) SQ_MUST_USE;
 bool service_forward_is_in_transaction(struct service *service);
 bool service_forward_is_wanted(struct service *service);
-sq_status service_forward_attach(struct service *service, const char *database, const char *alias, struct sq_error *err)
-    SQ_MUST_USE;
+sq_status service_forward_prepare_native(struct service *service, const char *sql, size_t length, unsigned flags,
+                                         struct sq_error *err, struct service_statement **ret_statement,
+                                         size_t *ret_consumed) SQ_MUST_USE;
+sq_status service_forward_attach(struct service *service, const char *database, const char *alias, bool is_readonly,
+                                 struct sq_error *err) SQ_MUST_USE;
 sq_status service_forward_detach(struct service *service, const char *alias, struct sq_error *err) SQ_MUST_USE;
 void service_forward_reset(struct service *service);
 uint64_t service_forward_generation(struct service *service);
 size_t service_forward_statement_bytes(struct service *service, struct service_statement *statement);
 bool service_forward_may_rest(struct service *service);
 void service_forward_rest(struct service *service);
+sq_status service_forward_begin(struct service *service, struct query *query, struct sq_error *err,
+                                struct engine_connection **ret_connection) SQ_MUST_USE;
+enum query_progress service_forward_claim(struct service *service, struct query *query, struct sq_error *err);
+sq_status service_forward_end(struct service *service, struct query *query, struct sq_error *err) SQ_MUST_USE;
+sq_status service_forward_note(struct service *service, struct sq_error *err) SQ_MUST_USE;
 /* Frees `inner` and then the layer itself, which came from malloc(). */
 void service_forward_free(struct service *service);
 
+#define SERVICE_OPS_FORWARD_REST_BUT_WORK                                                                              \
+    .prepare = service_forward_prepare, .prepare_native = service_forward_prepare_native,                              \
+    .column = service_forward_column, .infer = service_forward_infer, .release = service_forward_release,              \
+    .exec = service_forward_exec, .is_in_transaction = service_forward_is_in_transaction,                              \
+    .is_wanted = service_forward_is_wanted, .attach = service_forward_attach, .detach = service_forward_detach,        \
+    .reset = service_forward_reset, .generation = service_forward_generation,                                          \
+    .statement_bytes = service_forward_statement_bytes, .may_rest = service_forward_may_rest,                          \
+    .rest = service_forward_rest, .note = service_forward_note
 #define SERVICE_OPS_FORWARD_REST                                                                                       \
-    .prepare = service_forward_prepare, .column = service_forward_column, .infer = service_forward_infer,              \
-    .release = service_forward_release, .exec = service_forward_exec,                                                  \
-    .is_in_transaction = service_forward_is_in_transaction, .is_wanted = service_forward_is_wanted,                    \
-    .attach = service_forward_attach, .detach = service_forward_detach, .reset = service_forward_reset,                \
-    .generation = service_forward_generation, .statement_bytes = service_forward_statement_bytes,                      \
-    .may_rest = service_forward_may_rest, .rest = service_forward_rest
+    SERVICE_OPS_FORWARD_REST_BUT_WORK, .begin = service_forward_begin, .claim = service_forward_claim,                 \
+                                       .end = service_forward_end
 #define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH SERVICE_OPS_FORWARD_REST, .free = service_forward_free
-#define SERVICE_OPS_FORWARD_ALL_BUT_RUN SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_FINISH, .finish = service_forward_finish
+#define SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_WORK                                                                       \
+    SERVICE_OPS_FORWARD_REST_BUT_WORK, .finish = service_forward_finish, .free = service_forward_free
 #define SERVICE_OPS_FORWARD_ALL_BUT_FREE                                                                               \
     SERVICE_OPS_FORWARD_REST, .run = service_forward_run, .finish = service_forward_finish
 

@@ -10,14 +10,21 @@
  *
  *   ATTACHED ──session_run() takes long: hand-off──► DETACHED ──returns by `return_task`──► ATTACHED
  *
+ * A session that is in the middle of a statement may have to wait for its client (struct session_wire): the job then
+ * detaches itself, and its thread sends and receives. `wake_fd` brings it back when somebody wakes the session.
+ *
  * Invariants: (1) the connection is watched by exactly one loop, `loop`, or by none while it moves; (2) after
  * connection_close() nobody refers to it: the session has left the registries before the mailbox is emptied of it;
  * (3) while the job is detached the loop's thread only takes notes (is_readable, is_writable, is_peer_closed), and the
- * job's thread touches only the session and its two buffers. */
+ * job's thread touches the session and its two buffers, the socket itself, and what goes with them (is_cut, has_waited),
+ * but not the notes: it may use up what an edge has told of, so when it returns, the socket is asked again; (4) a thread
+ * waits for a client only while its job is detached and blocked (net/pool.h), and only until the session is to stop. */
 #include "server/connection.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,6 +43,9 @@ enum {
     CONNECTION_TURNS_MAX = 16,           /* rounds of reading and running before others have a turn */
     CONNECTION_BUFFER_MAX = INT32_MAX,
     CONNECTION_LINGER_US = 2 * SQ_US_PER_S,
+    CONNECTION_CANCEL_US = SQ_US_PER_S, /* a client within a function of its own has so long to hear a cancel request */
+    CONNECTION_LOOK_US =
+        250 * SQ_US_PER_MS,           /* a thread that waits for its client looks at the brake so often at least */
     CONNECTION_GONE_US = SQ_US_PER_S, /* a long statement whose client has closed its side may go on so long */
 };
 
@@ -50,6 +60,8 @@ struct connection {
     struct net_task return_task; /* the job comes back from another thread, with `returned_want` */
     enum session_want returned_want;
     struct sq_waker waker;
+    struct session_wire wire;
+    atomic_int wake_fd; /* an eventfd, once the session has waited for its client; -1 before. Release and acquire */
     struct session *session;
     struct sq_buf in;
     struct sq_buf out;
@@ -61,6 +73,7 @@ struct connection {
     bool is_eof;         /* and all of it has been read */
     bool is_held_back;   /* `out` waits for the disk; a wake-up comes */
     bool is_cut;         /* the message at the front of `out` has been sent in part */
+    bool has_waited;     /* this job's thread has used the socket itself */
     bool is_closing;     /* the session has ended: `out` is still to be sent, then nothing */
     int64_t closing_deadline_us;
 };
@@ -75,6 +88,9 @@ static void connection_destroy(struct connection *connection)
     if (connection->is_watched)
         net_loop_unwatch(connection->loop, &connection->watch);
     close(connection->watch.fd);
+    int wake_fd = atomic_load_explicit(&connection->wake_fd, memory_order_relaxed);
+    if (wake_fd >= 0)
+        close(wake_fd);
     sq_buf_done(&connection->in);
     sq_buf_done(&connection->out);
     if (connection->worker != NULL)
@@ -102,6 +118,12 @@ static void on_wake(struct sq_waker *waker)
 {
     struct connection *connection = SQ_CONTAINER_OF(waker, struct connection, waker);
     net_loop_post_soon(connection->loop, &connection->task);
+    int wake_fd = atomic_load_explicit(&connection->wake_fd, memory_order_acquire);
+    if (SQ_UNLIKELY(wake_fd >= 0)) {
+        uint64_t one = 1;
+        ssize_t written = write(wake_fd, &one, sizeof(one));
+        sq_assert(written == (ssize_t)sizeof(one) || errno == EAGAIN); /* full: readable anyway */
+    }
 }
 
 static void on_task(struct net_task *task)
@@ -146,16 +168,36 @@ static void on_event(struct net_watch *watch, unsigned events)
     }
 }
 
+/* Makes room for what the client sends next. */
+static bool connection_reserve(struct connection *connection)
+{
+    size_t hint = session_input_hint(connection->session);
+    size_t want = hint > CONNECTION_READ_BYTES ? hint : CONNECTION_READ_BYTES;
+    if (want > CONNECTION_READ_BYTES_MAX)
+        want = CONNECTION_READ_BYTES_MAX;
+    return sq_buf_reserve(&connection->in, want);
+}
+
+/* recv() into the reserved room. 0: the end of the stream, or it is broken; below 0: nothing is there. */
+static ssize_t connection_receive(struct connection *connection)
+{
+    ssize_t got;
+    do {
+        got = recv(connection->watch.fd, sq_buf_tail(&connection->in), sq_buf_room(&connection->in), 0);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK ? -1 : 0;
+    sq_buf_produce(&connection->in, (size_t)got);
+    metrics_counter_add(METRICS_BYTES_RECEIVED, (uint64_t)got);
+    return got;
+}
+
 /* Reads what is there, up to a buffer's worth. False: nothing came. */
 static bool connection_read(struct connection *connection)
 {
     if (!connection->is_readable || connection->is_eof)
         return false;
-    size_t hint = session_input_hint(connection->session);
-    size_t want = hint > CONNECTION_READ_BYTES ? hint : CONNECTION_READ_BYTES;
-    if (want > CONNECTION_READ_BYTES_MAX)
-        want = CONNECTION_READ_BYTES_MAX;
-    if (!sq_buf_reserve(&connection->in, want)) {
+    if (!connection_reserve(connection)) {
         sq_log(SQ_LOG_ERROR, "server", "connection closed", "conn=%u reason=\"no memory for input\"",
                session_pid(connection->session));
         session_put_no_memory(connection->session, &connection->out);
@@ -163,21 +205,15 @@ static bool connection_read(struct connection *connection)
         return false;
     }
     size_t room = sq_buf_room(&connection->in);
-    ssize_t got;
-    do {
-        got = recv(connection->watch.fd, sq_buf_tail(&connection->in), room, 0);
-    } while (got < 0 && errno == EINTR);
+    ssize_t got = connection_receive(connection);
     if (got > 0) {
-        sq_buf_produce(&connection->in, (size_t)got);
-        metrics_counter_add(METRICS_BYTES_RECEIVED, (uint64_t)got);
         /* A short read means that the socket is empty; new bytes give a new edge. The end of the stream has had its edge
          * already, if it is known: it is still to be read. */
         connection->is_readable = (size_t)got == room || connection->is_peer_closed;
         return true;
     }
     connection->is_readable = false;
-    if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
-        connection->is_eof = true;
+    connection->is_eof = got == 0;
     return false;
 }
 
@@ -200,28 +236,172 @@ static bool connection_release(struct connection *connection)
     return false;
 }
 
+/* One send(). Below 0: the socket takes nothing now, or is broken: errno says which. */
+static ssize_t connection_send_some(struct connection *connection)
+{
+    ssize_t sent;
+    do {
+        sent =
+            send(connection->watch.fd, sq_buf_bytes(&connection->out), sq_buf_length(&connection->out), MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    if (sent > 0) {
+        metrics_counter_add(METRICS_BYTES_SENT, (uint64_t)sent);
+        metrics_counter_add(METRICS_SENDS, 1);
+        sq_buf_consume(&connection->out, (size_t)sent);
+        connection->is_cut = sq_buf_length(&connection->out) > 0;
+    }
+    return sent;
+}
+
 /* Sends what it can. False: the connection is broken, and what was to be sent is dropped. */
 static bool connection_send(struct connection *connection)
 {
     if (sq_buf_length(&connection->out) > 0 && !connection_release(connection))
         return false;
     while (!connection->is_held_back && sq_buf_length(&connection->out) > 0 && connection->is_writable) {
-        ssize_t sent =
-            send(connection->watch.fd, sq_buf_bytes(&connection->out), sq_buf_length(&connection->out), MSG_NOSIGNAL);
-        if (sent > 0) {
-            metrics_counter_add(METRICS_BYTES_SENT, (uint64_t)sent);
-            metrics_counter_add(METRICS_SENDS, 1);
-            sq_buf_consume(&connection->out, (size_t)sent);
-            connection->is_cut = sq_buf_length(&connection->out) > 0;
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            connection->is_writable = false;
-        } else if (errno != EINTR) {
+        if (connection_send_some(connection) > 0)
+            continue;
+        connection->is_writable = false;
+        if (errno != EAGAIN && errno != EWOULDBLOCK) {
             sq_buf_truncate(&connection->out, 0);
             return false;
         }
     }
     sq_buf_shrink(&connection->out, CONNECTION_KEEP_BYTES);
     return true;
+}
+
+/* --- Waiting within a statement: on the job's thread, detached --------------------------------------------------------- */
+
+static sq_status fail_gone(struct sq_error *err)
+{
+    return sq_fail(err, SQ_CLOSED, "the client is gone");
+}
+
+/* Sends and, for SESSION_WAIT_INPUT, receives what it can without waiting. *ret_is_done: that was what was wanted. */
+static sq_status wire_advance(struct connection *connection, enum session_wait what, struct sq_error *err,
+                              bool *ret_is_done)
+{
+    while (sq_buf_length(&connection->out) > 0) {
+        if (connection_send_some(connection) > 0)
+            continue;
+        return errno == EAGAIN || errno == EWOULDBLOCK ? SQ_OK : fail_gone(err);
+    }
+    if (what == SESSION_WAIT_OUTPUT) {
+        *ret_is_done = true;
+        return SQ_OK;
+    }
+    if (!connection_reserve(connection))
+        return sq_fail(err, SQ_NOMEM, "out of memory for a message");
+    ssize_t got = connection_receive(connection);
+    if (got == 0)
+        return fail_gone(err);
+    *ret_is_done = got > 0;
+    return SQ_OK;
+}
+
+/* How long poll() may sleep, in milliseconds, rounded up. */
+static int wire_patience_ms(const struct engine_stop *stop, int64_t until_us)
+{
+    int64_t now_us = sq_clock_now_us();
+    int64_t end_us = now_us + CONNECTION_LOOK_US;
+    if (stop->deadline_us != 0 && stop->deadline_us < end_us)
+        end_us = stop->deadline_us;
+    if (until_us != 0 && until_us < end_us)
+        end_us = until_us;
+    return end_us > now_us ? (int)((end_us - now_us + SQ_US_PER_MS - 1) / SQ_US_PER_MS) : 0;
+}
+
+/* Sleeps until the socket has `events`, the session was woken (*ret_is_woken), or for a while. */
+static sq_status wire_sleep(struct connection *connection, short events, int patience_ms, struct sq_error *err,
+                            bool *ret_is_woken)
+{
+    int wake_fd = atomic_load_explicit(&connection->wake_fd, memory_order_relaxed);
+    struct pollfd fds[] = {{.fd = connection->watch.fd, .events = events}, {.fd = wake_fd, .events = POLLIN}};
+    int count = poll(fds, sizeof(fds) / sizeof(fds[0]), patience_ms);
+    if (count < 0 && errno != EINTR)
+        return sq_fail_errno(err, errno, "cannot wait for the client");
+    if (count <= 0)
+        return SQ_OK;
+    uint64_t wakes;
+    *ret_is_woken = (fds[1].revents & POLLIN) != 0 && read(wake_fd, &wakes, sizeof(wakes)) > 0;
+    /* With POLLIN the last bytes are still to be read: the next recv() tells. */
+    bool is_gone = (fds[0].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0 ||
+                   ((fds[0].revents & POLLRDHUP) != 0 && (events & POLLIN) == 0);
+    return is_gone && (fds[0].revents & POLLIN) == 0 ? fail_gone(err) : SQ_OK;
+}
+
+/* Whether to give up. SQLite does not interrupt what an application does within a function (sqlite.org/c3ref/interrupt.html),
+ * so a cancel request leaves the client time to end it. */
+static bool wire_must_stop(struct engine_stop *stop, int64_t *cancel_us)
+{
+    enum engine_stop_reason reason = engine_stop_check(stop);
+    if (reason != ENGINE_STOP_CANCEL)
+        return reason != ENGINE_STOP_NONE;
+    int64_t now_us = sq_clock_now_us();
+    if (*cancel_us == 0)
+        *cancel_us = now_us + CONNECTION_CANCEL_US;
+    return now_us >= *cancel_us;
+}
+
+static sq_status wire_wait(struct connection *connection, enum session_wait what, struct engine_stop *stop,
+                           int64_t until_us, struct sq_error *err)
+{
+    bool is_done = false;
+    bool is_woken = false;
+    int64_t cancel_us = 0;
+    for (;;) {
+        short events = POLLRDHUP;
+        if (wire_must_stop(stop, &cancel_us))
+            return engine_stop_fail(err, engine_stop_check(stop));
+        if (what == SESSION_WAIT_WAKE) {
+            is_done = is_woken || (until_us != 0 && sq_clock_now_us() >= until_us);
+        } else {
+            SQ_TRY(wire_advance(connection, what, err, &is_done));
+            events = sq_buf_length(&connection->out) > 0 ? POLLOUT : POLLIN | POLLRDHUP;
+        }
+        if (is_done)
+            return SQ_OK;
+        SQ_TRY(wire_sleep(connection, events, wire_patience_ms(stop, until_us), err, &is_woken));
+    }
+}
+
+/* The eventfd that wakes the thread; from here on on_wake() writes to it. A wake-up that has come before is not lost for
+ * long: CONNECTION_LOOK_US. */
+static sq_status wire_open(struct connection *connection, struct sq_error *err)
+{
+    if (SQ_LIKELY(atomic_load_explicit(&connection->wake_fd, memory_order_relaxed) >= 0))
+        return SQ_OK;
+    int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_fd < 0)
+        return sq_fail_errno(err, errno, "cannot make what wakes a callback");
+    atomic_store_explicit(&connection->wake_fd, wake_fd, memory_order_release);
+    return SQ_OK;
+}
+
+static sq_status on_enter(struct session_wire *wire, struct sq_error *err)
+{
+    struct connection *connection = SQ_CONTAINER_OF(wire, struct connection, wire);
+    SQ_TRY(wire_open(connection, err));
+    if (!net_job_block(connection->loop, &connection->job))
+        return sq_fail_sql(err, SQ_BUSY, "53400", "too many callbacks at once");
+    connection->has_waited = true;
+    return SQ_OK;
+}
+
+static void on_leave(struct session_wire *wire)
+{
+    net_job_unblock(SQ_CONTAINER_OF(wire, struct connection, wire)->loop);
+}
+
+static sq_status on_wait(struct session_wire *wire, enum session_wait what, struct engine_stop *stop, int64_t until_us,
+                         struct sq_error *err)
+{
+    struct connection *connection = SQ_CONTAINER_OF(wire, struct connection, wire);
+    sq_assert(connection->has_waited);
+    if (what != SESSION_WAIT_WAKE)
+        SQ_TRY(session_sync(connection->session, err));
+    return wire_wait(connection, what, stop, until_us, err);
 }
 
 /* Asks for a wake-up call at the session's next time limit. */
@@ -415,6 +595,10 @@ static void on_return(struct net_task *task)
         connection_destroy(connection);
         return;
     }
+    if (connection->has_waited) {
+        connection->has_waited = false;
+        connection->is_readable = connection->is_writable = true; /* invariant 3 */
+    }
     enum connection_next next = connection_serve(connection, connection->returned_want);
     /* A wake-up that came meanwhile found nobody: look once more before waiting. */
     connection_go(connection, next == NEXT_WAIT ? NEXT_AGAIN : next);
@@ -434,11 +618,13 @@ sq_status server_connection_start(struct server_pool *pool, struct net_loop *loo
     net_task_init(&connection->task, on_task);
     net_task_init(&connection->return_task, on_return);
     connection->waker.wake_cb = on_wake;
+    connection->wire = (struct session_wire){.enter_cb = on_enter, .leave_cb = on_leave, .wait_cb = on_wait};
+    atomic_init(&connection->wake_fd, -1);
     sq_buf_init(&connection->in, CONNECTION_BUFFER_MAX);
     sq_buf_init(&connection->out, CONNECTION_BUFFER_MAX);
     char peer[NET_ADDRESS_TEXT_MAX];
     net_address_text(fd, true, peer);
-    sq_status status = session_new(pool->host, &connection->waker, peer, err, &connection->session);
+    sq_status status = session_new(pool->host, &connection->waker, &connection->wire, peer, err, &connection->session);
     if (status != SQ_OK) {
         close(fd);
         free(connection);

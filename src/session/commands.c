@@ -351,7 +351,7 @@ static sq_status execute_plain(struct session *session, const struct command *co
     case COMMAND_RENAME_DATABASE:
         return execute_rename_database(session, &command->rename_database, err);
     case COMMAND_ATTACH:
-        return service_attach(session->service, command->attach.database, command->attach.alias, err);
+        return service_attach(session->service, command->attach.database, command->attach.alias, false, err);
     case COMMAND_DETACH:
         return service_detach(session->service, command->name, err);
     case COMMAND_UNSUPPORTED:

@@ -24,9 +24,26 @@ static enum query_progress timeout_run(struct service *service, struct query *qu
     return progress;
 }
 
+static sq_status timeout_begin(struct service *service, struct query *query, struct sq_error *err,
+                               struct engine_connection **ret_connection)
+{
+    struct service_context *context = service->context;
+    SQ_TRY(service_begin(service->inner, query, err, ret_connection));
+    if (context->statement_timeout_us != 0)
+        context->stop.deadline_us = query->deadline_us = sq_clock_now_us() + context->statement_timeout_us;
+    return SQ_OK;
+}
+
+static sq_status timeout_end(struct service *service, struct query *query, struct sq_error *err)
+{
+    if (query->deadline_us != 0)
+        query->deadline_us = service->context->stop.deadline_us = 0;
+    return service_end(service->inner, query, err);
+}
+
 static const struct service_ops timeout_ops = {
-    SERVICE_OPS_FORWARD_ALL_BUT_RUN,
-    .run = timeout_run,
+    SERVICE_OPS_FORWARD_ALL_BUT_RUN_AND_WORK, .run = timeout_run, .begin = timeout_begin,
+    .claim = service_forward_claim,           .end = timeout_end,
 };
 
 static sq_status timeout_wrap(struct service *inner, struct layer_shared *shared, struct sq_error *err,

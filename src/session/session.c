@@ -20,10 +20,11 @@
 #include "engine/database.h"
 #include "engine/durability.h"
 #include "metrics/metrics.h"
+#include "session/native_internal.h"
 #include "session/session_internal.h"
 
-sq_status session_new(struct session_host *host, struct sq_waker *waker, const char *peer, struct sq_error *err,
-                      struct session **ret_session)
+sq_status session_new(struct session_host *host, struct sq_waker *waker, struct session_wire *wire, const char *peer,
+                      struct sq_error *err, struct session **ret_session)
 {
     struct session *session = calloc(1, sizeof(*session));
     if (session == NULL)
@@ -31,6 +32,7 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, const c
     session->host = host;
     session->config = host->config_cb(host);
     session->waker = waker;
+    session->wire = wire;
     session->row_bytes_max = session->config->max_row_bytes;
     session->message_bytes_max = session->config->max_message_bytes;
     session->output_high_water = session->config->output_buffer_bytes;
@@ -103,6 +105,7 @@ void session_free(struct session *session)
     session_registry_withdraw(session->host->sessions, &session->cancel);
     notify_listener_done(session->host->notify_hub, &session->listener);
     session_drop_work(session);
+    native_free(session->native);
     struct engine_durability *durability = session_durability(session);
     if (durability != NULL)
         engine_durability_withdraw(durability, &session->durability_ticket);
@@ -282,7 +285,7 @@ static void send_changed_settings(struct session *session)
 }
 
 /* Whatever is said now rests on everything that has been committed. */
-static void rest_on_now(struct session *session)
+void session_rest_on_now(struct session *session)
 {
     struct engine_durability *durability = session_durability(session);
     if (durability == NULL)
@@ -298,7 +301,7 @@ static void send_notifications(struct session *session)
     bool has_overflowed = false;
     struct notify_message *message;
     while ((message = notify_take(session->host->notify_hub, &session->listener, &has_overflowed)) != NULL) {
-        rest_on_now(session); /* the commit that sent it */
+        session_rest_on_now(session); /* the commit that sent it */
         pgwire_put_notification(session->out, message->sender_pid, message->channel, message->payload);
         free(message);
     }
@@ -331,6 +334,8 @@ void session_apply_settings(struct session *session)
     context->lock_timeout_us = settings_int64(&session->settings, SETTING_LOCK_TIMEOUT) * SQ_US_PER_MS;
     context->is_lazy = settings_int64(&session->settings, SETTING_SYNCHRONOUS_COMMIT) == SETTING_SYNCHRONOUS_OFF;
     context->is_read_only = settings_bool(&session->settings, SETTING_TRANSACTION_READ_ONLY);
+    if (session->native != NULL)
+        native_apply_settings(session->native);
 }
 
 /* --- Answers that wait for the disk ------------------------------------------------------------------------------- */
@@ -349,6 +354,17 @@ enum session_release session_release(struct session *session)
         return SESSION_RELEASED;
     }
     return durable == ENGINE_DURABLE_LATER ? SESSION_HELD_BACK : SESSION_LOST;
+}
+
+sq_status session_sync(struct session *session, struct sq_error *err)
+{
+    SQ_TRY(service_note(session->service, err));
+    engine_position position = session->context.rests_on;
+    if (position == 0)
+        return SQ_OK;
+    SQ_TRY(engine_durability_sync(session_durability(session), position, err));
+    session->context.rests_on = 0;
+    return SQ_OK;
 }
 
 void session_put_loss(struct session *session, struct sq_buf *out)
@@ -381,7 +397,8 @@ void session_put_no_memory(struct session *session, struct sq_buf *out)
 /* Whether something is being done that goes on by itself; it looks at the brake while it does. */
 static bool is_working(const struct session *session)
 {
-    return session->running != NULL || session->retrying != NULL || copy_in_has_work(session);
+    return session->running != NULL || session->retrying != NULL || copy_in_has_work(session) ||
+           (session->native != NULL && session->native->work != NULL);
 }
 
 /* --- Time limits ------------------------------------------------------------------------------------------------- */
@@ -435,6 +452,8 @@ static void drop_transaction(struct session *session)
     struct sq_error ignored;
     copy_abort(session);
     sq_status closed = session_close_portals(session, true, &ignored);
+    if (session->native != NULL)
+        native_drop_work(session->native);
     sq_status undone = transaction_rollback(session, &ignored);
     (void)closed; /* the connection ends, and with it whatever could not be undone here */
     (void)undone;
@@ -492,8 +511,27 @@ static void check_interrupt(struct session *session)
 
 /* --- The loop ---------------------------------------------------------------------------------------------------- */
 
+/* Messages of native mode; to others, a client that has not asked for it must not send them. */
+static void handle_native(struct session *session, const struct pgwire_frame *frame)
+{
+    struct sq_error err;
+    if (session->native == NULL || session->copy_in != NULL) {
+        (void)sq_fail(&err, SQ_PROTOCOL, "unexpected message of native mode");
+        err.is_fatal = true;
+        session_fail(session, &err);
+    } else if (frame->type == PGWIRE_NATIVE) {
+        native_request(session->native, frame);
+    } else {
+        native_call_answered(session->native, frame);
+    }
+}
+
 static void handle_message(struct session *session, const struct pgwire_frame *frame)
 {
+    if (frame->type == PGWIRE_NATIVE || frame->type == PGWIRE_NATIVE_CALL) {
+        handle_native(session, frame);
+        return;
+    }
     if (session->copy_in != NULL) {
         copy_in_message(session, frame);
         return;
@@ -553,8 +591,11 @@ static bool take_message(struct session *session)
     session->idle_since_us = session->quiet_since_us = 0;
     session_apply_settings(session);
     session->is_resting = false;
+    session->taken_bytes = frame.total_bytes;
     handle_message(session, &frame);
-    sq_buf_consume(session->in, frame.total_bytes);
+    /* Within a call of the client's functions it has made room for their answers already: native_call.c. */
+    sq_buf_consume(session->in, session->taken_bytes);
+    session->taken_bytes = 0;
     return true;
 }
 
@@ -568,6 +609,8 @@ static enum session_want session_step(struct session *session, bool *ret_has_mov
         return commands_retry(session);
     if (copy_in_has_work(session))
         return copy_in_continue(session);
+    if (session->native != NULL && session->native->work != NULL)
+        return native_continue(session);
     switch (session->state) {
     case SESSION_STATE_STARTUP:
         *ret_has_moved = false;

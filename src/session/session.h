@@ -2,7 +2,8 @@
  *
  * The owner (a connection of the server, a fuzzer) feeds received bytes through `in` and sends what appears in `out`.
  * session_run() goes as far as it can and says what it needs next; the owner reads from the socket only when the answer
- * is SESSION_NEED_INPUT, so a client that does not read its answers is not read from either: memory stays bounded.
+ * is SESSION_NEED_INPUT, so a client that does not read its answers is not read from either: memory stays bounded. Only a
+ * function of the client's that SQLite calls makes it wait where it is, by way of its owner: `struct session_wire`.
  *
  * Lifetime: host > session. Threads: one at a time, but session_interrupt() and the host's registry, which any thread
  * may use while the session lives. A session may move to another thread between calls. */
@@ -37,6 +38,24 @@ struct session_host {
     int64_t started_us; /* wall clock */
 };
 
+/* How a session that is in the middle of a statement waits, in native mode: SQLite has called a function of the client's,
+ * and goes on when the client has answered. Everything else in a session only says what it waits for. Within session_run(),
+ * on its thread, which is blocked. */
+enum session_wait {
+    SESSION_WAIT_OUTPUT, /* all of `out` has been sent; it ends at the end of a message */
+    SESSION_WAIT_INPUT,  /* and at least one more byte is in `in` */
+    SESSION_WAIT_WAKE,   /* the waker has been called, or it is `until_us` (monotonic; 0: no limit) */
+};
+struct session_wire {
+    /* Before the session waits, and after: its thread is lost for others meanwhile. SQ_BUSY: none is left for that. */
+    sq_status (*enter_cb)(struct session_wire *wire, struct sq_error *err);
+    void (*leave_cb)(struct session_wire *wire);
+    /* SQ_CLOSED: the client is gone. SQ_CANCELED: `stop` says why; a client that is asked to cancel has a moment to come
+     * back by itself. SQ_NOMEM: no memory for input. SQ_IO: `out` rests on what could not be written to the disk. */
+    sq_status (*wait_cb)(struct session_wire *wire, enum session_wait what, struct engine_stop *stop, int64_t until_us,
+                         struct sq_error *err);
+};
+
 enum session_want {
     SESSION_NEED_INPUT,  /* all of `in` that can be used has been used: send `out`, then wait for bytes */
     SESSION_OUTPUT_FULL, /* send `out` first, then run again */
@@ -47,8 +66,8 @@ enum session_want {
 };
 
 /* `waker` brings session_run() back; `peer` is the client's address, for people. */
-SQ_MUST_USE sq_status session_new(struct session_host *host, struct sq_waker *waker, const char *peer,
-                                  struct sq_error *err, struct session **ret_session);
+SQ_MUST_USE sq_status session_new(struct session_host *host, struct sq_waker *waker, struct session_wire *wire,
+                                  const char *peer, struct sq_error *err, struct session **ret_session);
 /* Rolls back what is open. NULL is allowed. */
 void session_free(struct session *session);
 
@@ -63,6 +82,10 @@ enum session_release {
 enum session_release session_release(struct session *session);
 /* After SESSION_LOST: says so to the client, in an `out` that is empty or ends at the end of a message. */
 void session_put_loss(struct session *session, struct sq_buf *out);
+
+/* Waits for that disk, on the calling thread: what is in `out`, and what a statement in its middle has seen, is safe to be
+ * said then. For struct session_wire. */
+SQ_MUST_USE sq_status session_sync(struct session *session, struct sq_error *err);
 
 /* There is no memory for the client's next message: says so in `out`, which ends at the end of a message. Then close. */
 void session_put_no_memory(struct session *session, struct sq_buf *out);

@@ -14,6 +14,7 @@
  *   functions.c     SQL functions
  *   tables.c        tables for SHOW
  *   rest.c          giving memory back while nobody asks anything
+ *   native*.c       native mode: native_internal.h
  */
 #ifndef SQ_SESSION_SESSION_INTERNAL_H
 #define SQ_SESSION_SESSION_INTERNAL_H
@@ -23,6 +24,7 @@
 #include "base/arena.h"
 #include "base/map.h"
 #include "config/config.h"
+#include "engine/database.h"
 #include "pgwire/backend.h"
 #include "pgwire/frontend.h"
 #include "sched/service.h"
@@ -82,11 +84,22 @@ struct row_sink {
 
 struct copy_in;
 struct copy_out;
+struct native;
+
+/* What the start-up parameter _pq_.sqld asks for: docs/protocol.md, "Asking for it". */
+struct native_asked {
+    bool is_asked;
+    bool is_create;
+    bool is_fresh;
+    bool is_readonly;
+    char origin[ENGINE_ORIGIN_MAX + 1]; /* "": none */
+};
 
 struct session {
     struct session_host *host;
     struct config *config; /* a reference, taken at the start of the session */
     struct sq_waker *waker;
+    struct session_wire *wire;
     struct session_entry entry;
     struct service_context context;
     struct service *service; /* NULL before the start-up is done */
@@ -119,6 +132,7 @@ struct session {
     struct sq_buf *out; /* of the current session_run() */
     size_t output_mark; /* its length where the last whole message ended */
     struct sq_buf *in;
+    size_t taken_bytes; /* of `in`: the message that is being handled; 0 once nobody needs it any more */
 
     struct statement_cache statement_cache; /* statements that nobody uses */
     struct sq_map statements;               /* named prepared statements */
@@ -146,6 +160,9 @@ struct session {
     struct sq_list pending; /* struct pending_action: LISTEN, UNLISTEN and NOTIFY of the open transaction */
     size_t pending_count;
 
+    struct native_asked native_asked;
+    struct native *native; /* NULL: not in native mode */
+
     char *user;
     char *database_name;
     struct sq_buf scratch; /* results of SQL functions, values of COPY */
@@ -162,6 +179,8 @@ void session_notice(struct session *session, const char *severity, const char *s
 void session_ready(struct session *session);
 /* Whether a message in the output may stay: buffer failures become an error. `mark`: output length before it. */
 SQ_MUST_USE sq_status session_output_check(struct session *session, size_t mark, struct sq_error *err);
+/* What is said from here on rests on everything that has been committed until now. */
+void session_rest_on_now(struct session *session);
 /* Takes settings over into the service context; before each message and statement. */
 void session_apply_settings(struct session *session);
 void session_set_activity(struct session *session, enum session_activity activity);

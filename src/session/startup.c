@@ -6,6 +6,9 @@
  *   StartupMessage              parameters are kept; the database is opened by startup_finish(), on the thread that
  *                               will own the session
  *
+ * Native mode (docs/protocol.md, "Asking for it"): the parameter _pq_.sqld has options that say which database is opened,
+ * and whether it is made; `:memory:` is one of the session's own.
+ *
  * Which database: the one that is named; if none is named clients send the user's name, and if no database of that name
  * exists, that means the default one. So do `postgres` and `template1`, where PostgreSQL's own tools go when they only
  * want to talk to the server. */
@@ -18,9 +21,13 @@
 #include "base/utf8.h"
 #include "engine/database.h"
 #include "metrics/metrics.h"
+#include "session/native_internal.h"
 #include "session/session_internal.h"
 
-enum { CANCEL_WAIT_US = 10 * SQ_US_PER_S }; /* the longest that a cancel request waits for its session to look */
+enum {
+    CANCEL_WAIT_US = 10 * SQ_US_PER_S, /* the longest that a cancel request waits for its session to look */
+    NATIVE_ASKED_MAX = 128,            /* bytes of _pq_.sqld */
+};
 
 static sq_status fail_fatal(sq_status status, struct sq_error *err)
 {
@@ -31,14 +38,15 @@ static sq_status fail_fatal(sq_status status, struct sq_error *err)
 /* Tells the client what we do not speak: NegotiateProtocolVersion. */
 static void negotiate(struct session *session, const struct pgwire_startup *startup)
 {
-    if (startup->version == PGWIRE_VERSION_3_0 && startup->option_count == 0)
+    size_t option_count = startup->option_count - (session->native_asked.is_asked ? 1 : 0);
+    if (startup->version == PGWIRE_VERSION_3_0 && option_count == 0)
         return;
-    size_t offset = pgwire_put_negotiate_begin(session->out, PGWIRE_VERSION_3_0, startup->option_count);
+    size_t offset = pgwire_put_negotiate_begin(session->out, PGWIRE_VERSION_3_0, option_count);
     struct pgwire_parameters parameters = startup->parameters;
     struct pgwire_text name;
     struct pgwire_text value;
     while (pgwire_parameters_next(&parameters, &name, &value)) {
-        if (pgwire_parameter_is_option(&name))
+        if (pgwire_parameter_is_option(&name) && strcmp(name.data, NATIVE_OPTION) != 0)
             pgwire_put_negotiate_option(session->out, name.data, name.length);
     }
     pgwire_end(session->out, offset);
@@ -99,9 +107,56 @@ static sq_status copy_name(const struct pgwire_text *text, const char *what, str
     return SQ_OK;
 }
 
+static bool is_origin(const char *text)
+{
+    size_t length = strlen(text);
+    return length > 0 && length <= ENGINE_ORIGIN_MAX && strspn(text, "0123456789abcdefABCDEF") == length;
+}
+
+/* One option of native mode; false: there is no such thing, or it is said twice. */
+static bool take_native_option(struct native_asked *asked, const char *option)
+{
+    static const char origin[] = "origin=";
+    bool *flag = strcmp(option, "create") == 0     ? &asked->is_create
+                 : strcmp(option, "fresh") == 0    ? &asked->is_fresh
+                 : strcmp(option, "readonly") == 0 ? &asked->is_readonly
+                                                   : NULL;
+    if (flag != NULL) {
+        bool is_new = !*flag;
+        *flag = true;
+        return is_new;
+    }
+    if (strncmp(option, origin, strlen(origin)) != 0 || !is_origin(option + strlen(origin)) || asked->origin[0] != '\0')
+        return false;
+    snprintf(asked->origin, sizeof(asked->origin), "%s", option + strlen(origin));
+    return true;
+}
+
+/* The version, and options behind it. */
+static sq_status take_native(struct session *session, const struct pgwire_text *value, struct sq_error *err)
+{
+    struct native_asked asked = {.is_asked = true};
+    char text[NATIVE_ASKED_MAX + 1];
+    char *rest = NULL;
+    bool is_good = !session->native_asked.is_asked && value->length <= NATIVE_ASKED_MAX;
+    if (is_good) {
+        memcpy(text, value->data, value->length + 1);
+        const char *word = strtok_r(text, " ", &rest);
+        is_good = word != NULL && strcmp(word, "1") == 0;
+        while (is_good && (word = strtok_r(NULL, " ", &rest)) != NULL)
+            is_good = take_native_option(&asked, word);
+    }
+    if (!is_good || (asked.origin[0] != '\0' && !asked.is_create) || (asked.is_create && asked.is_fresh))
+        return sq_fail(err, SQ_PROTOCOL, "invalid value for start-up parameter \"" NATIVE_OPTION "\"");
+    session->native_asked = asked;
+    return SQ_OK;
+}
+
 static sq_status take_parameter(struct session *session, const struct pgwire_text *name,
                                 const struct pgwire_text *value, struct sq_error *err)
 {
+    if (strcmp(name->data, NATIVE_OPTION) == 0)
+        return take_native(session, value, err);
     if (pgwire_parameter_is_option(name))
         return SQ_OK;
     if (strcmp(name->data, "user") == 0)
@@ -256,17 +311,8 @@ enum session_want startup_run(struct session *session)
 
 /* --- On the session's own thread ---------------------------------------------------------------------------------- */
 
-static sq_status choose_database(struct session *session, struct sq_error *err)
+static sq_status set_database_name(struct session *session, const char *name, struct sq_error *err)
 {
-    struct engine_registry *registry = session->host->databases;
-    const char *name = session->database_name != NULL ? session->database_name : session->user;
-    bool may_be_default =
-        strcmp(name, session->user) == 0 || strcmp(name, "postgres") == 0 || strcmp(name, "template1") == 0;
-    if (may_be_default && !engine_database_exists(registry, name))
-        name = engine_registry_default_name(registry);
-    struct engine_database *database = NULL;
-    SQ_TRY(engine_database_open(registry, name, err, &database));
-    session->context.database = database;
     char *copy = strdup(name);
     if (copy == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory at start-up");
@@ -275,11 +321,62 @@ static sq_status choose_database(struct session *session, struct sq_error *err)
     return SQ_OK;
 }
 
+/* In native mode: what has to be made before it can be opened. *ret_is_open: it is open already. */
+static sq_status make_native_database(struct session *session, struct sq_error *err, bool *ret_is_open)
+{
+    const struct native_asked *asked = &session->native_asked;
+    struct engine_registry *registry = session->host->databases;
+    const char *name = session->database_name;
+    char made[ENGINE_DATABASE_NAME_MAX + 1];
+    *ret_is_open = name != NULL && strcmp(name, NATIVE_MEMORY_DATABASE) == 0;
+    if (*ret_is_open)
+        return engine_database_new_private(registry, err, &session->context.database);
+    if (name == NULL || (!asked->is_create && !asked->is_fresh))
+        return SQ_OK;
+    SQ_TRY(engine_database_make(registry, name, asked->is_fresh, asked->origin, err, made));
+    return set_database_name(session, made, err);
+}
+
+static sq_status choose_database(struct session *session, struct sq_error *err)
+{
+    struct engine_registry *registry = session->host->databases;
+    if (session->native_asked.is_asked) {
+        bool is_open = false;
+        SQ_TRY(make_native_database(session, err, &is_open));
+        if (is_open)
+            return SQ_OK;
+    }
+    const char *name = session->database_name != NULL ? session->database_name : session->user;
+    bool may_be_default =
+        strcmp(name, session->user) == 0 || strcmp(name, "postgres") == 0 || strcmp(name, "template1") == 0;
+    if (may_be_default && !engine_database_exists(registry, name))
+        name = engine_registry_default_name(registry);
+    struct engine_database *database = NULL;
+    SQ_TRY(engine_database_open(registry, name, err, &database));
+    session->context.database = database;
+    return set_database_name(session, name, err);
+}
+
+/* What a service has to know of native mode before it is made. */
+static void prepare_native(struct session *session)
+{
+    struct service_context *context = &session->context;
+    context->is_native = true;
+    context->is_opened_readonly = session->native_asked.is_readonly;
+    context->has_foreign_keys = false; /* as in SQLite: the client says so itself */
+    context->functions = NULL;
+    context->function_count = 0;
+}
+
 static sq_status open_session(struct session *session, struct sq_error *err)
 {
     SQ_TRY(choose_database(session, err));
     session->context.role = session->user;
+    if (session->native_asked.is_asked)
+        prepare_native(session);
     SQ_TRY(session->host->factory->make_cb(session->host->factory, &session->context, err, &session->service));
+    if (session->native_asked.is_asked)
+        SQ_TRY(native_start(session, err));
     notify_listener_set_database(&session->listener, session->context.database);
     SQ_TRY(settings_assign(&session->settings, SETTING_SESSION_AUTHORIZATION, session->user, err));
     session_registry_label(session->host->sessions, &session->entry, session->user, session->database_name,
@@ -300,6 +397,10 @@ void startup_finish(struct session *session)
     struct settings_row row;
     while (settings_next_changed(&session->settings, &row))
         pgwire_put_parameter_status(session->out, row.name, row.value);
+    if (session->native != NULL) {
+        pgwire_put_parameter_status(session->out, NATIVE_STATUS_VERSION, "1");
+        pgwire_put_parameter_status(session->out, NATIVE_STATUS_DATABASE, session->database_name);
+    }
     pgwire_put_backend_key_data(session->out, session->entry.pid, session->entry.secret, SESSION_SECRET_BYTES);
     if (session->config->log_connections) {
         char user[SQ_LOG_QUOTED_MAX];

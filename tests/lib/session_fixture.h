@@ -200,6 +200,7 @@ static inline void answers_take(struct answers *answers, struct sq_buf *out, voi
 struct fixture_client {
     struct session *session;
     struct sq_waker waker;
+    struct session_wire wire;
     atomic_uint wake_count;
     struct sq_buf in;
     struct sq_buf out;
@@ -212,15 +213,40 @@ static inline void fixture_on_wake(struct sq_waker *waker)
     atomic_fetch_add(&SQ_CONTAINER_OF(waker, struct fixture_client, waker)->wake_count, 1);
 }
 
+/* A client without a socket answers no calls: it is as good as gone. */
+static inline sq_status fixture_wait(struct session_wire *wire, enum session_wait what, struct engine_stop *stop,
+                                     int64_t until_us, struct sq_error *err)
+{
+    (void)wire;
+    (void)what;
+    (void)stop;
+    (void)until_us;
+    return sq_fail(err, SQ_CLOSED, "the client is gone");
+}
+
+static inline sq_status fixture_enter(struct session_wire *wire, struct sq_error *err)
+{
+    (void)wire;
+    (void)err;
+    return SQ_OK;
+}
+
+static inline void fixture_leave(struct session_wire *wire)
+{
+    (void)wire;
+}
+
 static inline sq_status fixture_client_try_open(struct fixture_client *client, struct session_fixture *fixture,
                                                 struct sq_error *err)
 {
     memset(client, 0, sizeof(*client));
     client->waker.wake_cb = fixture_on_wake;
+    client->wire =
+        (struct session_wire){.enter_cb = fixture_enter, .leave_cb = fixture_leave, .wait_cb = fixture_wait};
     client->want = SESSION_NEED_INPUT;
     sq_buf_init(&client->in, FIXTURE_BUFFER_BYTES_MAX);
     sq_buf_init(&client->out, FIXTURE_BUFFER_BYTES_MAX);
-    return session_new(&fixture->host, &client->waker, "test", err, &client->session);
+    return session_new(&fixture->host, &client->waker, &client->wire, "test", err, &client->session);
 }
 
 static inline void fixture_client_open(struct fixture_client *client, struct session_fixture *fixture)

@@ -300,7 +300,8 @@ static struct engine_database *open_database(const char *name)
 static void another_database_of_the_server_can_be_attached(void **state)
 {
     (void)state;
-    assert_int_equal(engine_connection_attach(test.connection, open_database("second"), "o'ther\"", &test.err), SQ_OK);
+    assert_int_equal(engine_connection_attach(test.connection, open_database("second"), "o'ther\"", false, &test.err),
+                     SQ_OK);
     assert_string_equal(engine_test_state("CREATE TABLE \"o'ther\"\"\".t(a)"), "00000");
     assert_int_equal(engine_database_drop(test.registry, "second", &test.err), SQ_BUSY);
     assert_int_equal(engine_connection_detach(test.connection, "O'THER\"", &test.err), SQ_OK);
@@ -311,7 +312,8 @@ static void another_database_of_the_server_can_be_attached(void **state)
 static void a_failed_attach_gives_its_reference_back(void **state)
 {
     (void)state;
-    assert_int_not_equal(engine_connection_attach(test.connection, open_database("second"), "main", &test.err), SQ_OK);
+    assert_int_not_equal(engine_connection_attach(test.connection, open_database("second"), "main", false, &test.err),
+                         SQ_OK);
     assert_int_equal(engine_database_drop(test.registry, "second", &test.err), SQ_OK);
 }
 
@@ -323,7 +325,7 @@ static void attached_databases_have_a_limit_and_go_with_the_connection(void **st
         char alias[16];
         snprintf(alias, sizeof(alias), "a%d", i);
         struct engine_database *database = open_database("second");
-        attached_count += engine_connection_attach(test.connection, database, alias, &test.err) == SQ_OK;
+        attached_count += engine_connection_attach(test.connection, database, alias, false, &test.err) == SQ_OK;
     }
     assert_int_equal(attached_count, 10);
     engine_connection_free(test.connection);

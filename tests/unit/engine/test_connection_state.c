@@ -134,7 +134,7 @@ static void an_attached_database_brings_its_changes_and_never_an_old_number(void
     assert_int_equal(engine_database_open(test.registry, "second", &test.err, &database), SQ_OK);
     uint64_t before = engine_connection_generation(test.connection);
     engine_database_ref(database);
-    assert_int_equal(engine_connection_attach(test.connection, database, "s", &test.err), SQ_OK);
+    assert_int_equal(engine_connection_attach(test.connection, database, "s", false, &test.err), SQ_OK);
     uint64_t attached = engine_connection_generation(test.connection);
     assert_true(attached > before);
     for (int i = 0; i < 5; i++)

@@ -39,6 +39,9 @@ struct worker {
 static struct net_pool *pool;
 static sem_t finished;
 static struct worker workers[WORKERS];
+static sem_t blocked; /* a job has asked whether it may block; `is_blocked` is the answer */
+static sem_t released[WORKERS];
+static atomic_bool is_blocked[WORKERS];
 
 static bool wait_for(sem_t *semaphore)
 {
@@ -61,8 +64,12 @@ static int set_up(void **state)
     pool = NULL;
     sem_init(&finished, 0, 0);
     memset(workers, 0, sizeof(workers));
-    for (size_t i = 0; i < WORKERS; i++)
+    sem_init(&blocked, 0, 0);
+    for (size_t i = 0; i < WORKERS; i++) {
         sem_init(&workers[i].helped, 0, 0);
+        sem_init(&released[i], 0, 0);
+        atomic_store(&is_blocked[i], false);
+    }
     return 0;
 }
 
@@ -70,8 +77,11 @@ static int tear_down(void **state)
 {
     (void)state;
     net_pool_free(pool);
-    for (size_t i = 0; i < WORKERS; i++)
+    for (size_t i = 0; i < WORKERS; i++) {
         sem_destroy(&workers[i].helped);
+        sem_destroy(&released[i]);
+    }
+    sem_destroy(&blocked);
     sem_destroy(&finished);
     return 0;
 }
@@ -259,6 +269,97 @@ static void many_stuck_jobs_of_several_loops_all_come_back(void **state)
     }
 }
 
+/* --- Jobs that wait for somebody outside ---------------------------------------------------------------------------- */
+
+static void run_blocked(struct net_task *task)
+{
+    struct worker *worker = SQ_CONTAINER_OF(task, struct worker, task);
+    size_t index = (size_t)(worker - workers);
+    if (net_job_is_detached(&worker->job)) {
+        net_job_returned(&worker->job);
+        worker->returned_count++;
+        end_round(worker);
+        return;
+    }
+    net_job_enter(worker->loop, &worker->job);
+    atomic_store(&is_blocked[index], net_job_block(worker->loop, &worker->job));
+    sem_post(&blocked);
+    if (atomic_load(&is_blocked[index])) {
+        if (!wait_for(&released[index]))
+            atomic_store(&worker->has_timed_out, true);
+        net_job_unblock(worker->loop);
+    }
+    if (net_job_leave(worker->loop, &worker->job)) {
+        worker->kept_count++;
+        end_round(worker);
+    } else {
+        net_loop_post(worker->loop, &worker->task);
+    }
+}
+
+static void a_job_that_blocks_leaves_its_loop_at_once(void **state)
+{
+    (void)state;
+    start_pool(1, 4);
+    assert_true(net_pool_blocked_max(pool) >= 1);
+    start(&workers[0], 0, run_blocked, 1);
+    assert_true(wait_for(&blocked));
+    assert_true(atomic_load(&is_blocked[0]));
+    assert_int_equal(net_pool_handoff_count(pool), 1);
+    /* The loop is free, although the job waits for us. */
+    start(&workers[1], 0, run_short, 1);
+    assert_true(wait_for(&finished));
+    assert_int_equal(workers[1].kept_count, 1);
+    sem_post(&released[0]);
+    assert_true(wait_for(&finished));
+    assert_int_equal(workers[0].returned_count, 1);
+    assert_false(atomic_load(&workers[0].has_timed_out));
+}
+
+/* Below, at and above the limit; and the loops go on with the threads that are kept. */
+static void jobs_that_block_cannot_take_all_threads(void **state)
+{
+    (void)state;
+    start_pool(1, 4);
+    size_t most = net_pool_blocked_max(pool);
+    assert_int_equal(most, 2);
+    for (size_t i = 0; i < most + 1; i++) {
+        start(&workers[i], 0, run_blocked, 1);
+        assert_true(wait_for(&blocked));
+        assert_int_equal(atomic_load(&is_blocked[i]), i < most);
+    }
+    assert_true(wait_for(&finished));
+    assert_int_equal(workers[most].kept_count, 1);
+    start(&workers[most + 1], 0, run_stuck, 1);
+    assert_true(wait_for(&finished));
+    assert_int_equal(workers[most + 1].returned_count, 1);
+    /* One place is given back, and can be had again. */
+    sem_post(&released[0]);
+    assert_true(wait_for(&finished));
+    start(&workers[most], 0, run_blocked, 1);
+    assert_true(wait_for(&blocked));
+    assert_true(atomic_load(&is_blocked[most]));
+    for (size_t i = 1; i <= most; i++) {
+        sem_post(&released[i]);
+        assert_true(wait_for(&finished));
+    }
+    for (size_t i = 0; i < WORKERS; i++)
+        assert_false(atomic_load(&workers[i].has_timed_out));
+}
+
+static void a_loop_without_a_pool_refuses_to_block(void **state)
+{
+    (void)state;
+    struct sq_error err;
+    struct net_loop *loop = NULL;
+    struct net_job job = {0};
+    assert_int_equal(net_loop_new(&err, &loop), SQ_OK);
+    net_job_enter(loop, &job);
+    assert_false(net_job_block(loop, &job));
+    assert_true(net_job_leave(loop, &job));
+    net_loop_free(loop);
+}
+
 #define POOL_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -270,6 +371,9 @@ int main(void)
         POOL_TEST(timers_and_descriptors_go_on_without_the_stuck_thread),
         POOL_TEST(without_a_thread_to_spare_the_loop_waits_for_its_job),
         POOL_TEST(many_stuck_jobs_of_several_loops_all_come_back),
+        POOL_TEST(a_job_that_blocks_leaves_its_loop_at_once),
+        POOL_TEST(jobs_that_block_cannot_take_all_threads),
+        POOL_TEST(a_loop_without_a_pool_refuses_to_block),
     };
     return cmocka_run_group_tests_name("net/pool", tests, NULL, NULL);
 }

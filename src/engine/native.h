@@ -1,0 +1,32 @@
+/* engine/native.h: what the functions and hooks of a client in native mode need of their connection, besides SQLite's own
+ * interface to them. The rest of a native connection is in connection.h. Threads: the connection's. */
+#ifndef SQ_ENGINE_NATIVE_H
+#define SQ_ENGINE_NATIVE_H
+
+#include "base/status.h"
+
+struct engine_connection;
+struct sqlite3_stmt;
+
+/* Sets the client's authorizer, NULL: none; statements that are compiled already are compiled again when they are next
+ * run (sqlite.org/c3ref/set_authorizer.html). */
+void engine_native_set_authorizer(struct engine_connection *connection,
+                                  int (*authorize_cb)(void *context, int action, const char *first, const char *second,
+                                                      const char *schema, const char *trigger_or_view),
+                                  void *context);
+
+/* A function of the client's has failed with this code, not SQLite: if the running statement fails with it, it says nothing
+ * of locks or disks. */
+void engine_native_note_error(struct engine_connection *connection, int code);
+
+/* Reads from one snapshot of `schema` until it is released; *ret_snapshot is a statement in its middle. SQLite's result.
+ * Without the client's authorizer: it is the server that reads. */
+SQ_MUST_USE int engine_native_hold_snapshot(struct engine_connection *connection, const char *schema,
+                                            struct sqlite3_stmt **ret_snapshot);
+/* NULL is allowed. */
+void engine_native_release_snapshot(struct engine_connection *connection, struct sqlite3_stmt *snapshot);
+
+/* All of a database has been written anew, without a statement: what was known of its schema is out of date. */
+void engine_native_note_replaced(struct engine_connection *connection);
+
+#endif
