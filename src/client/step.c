@@ -131,11 +131,13 @@ static int end(struct client_statement *statement, int code)
     client_interrupt_statement_ends(remote);
     if (!client_code_is_error(code)) {
         client_databases_note(remote, statement);
+        client_calls_rest(remote);
         return code;
     }
     client_real.sqlite3_free(statement->message);
     statement->message =
         remote->error.message != NULL ? client_real.sqlite3_mprintf("%s", remote->error.message) : NULL;
+    client_calls_rest(remote);
     if (statement->is_legacy && (code & 0xff) != SQLITE_BUSY)
         return client_error_set(remote, SQLITE_ERROR, NULL);
     return code;
@@ -212,6 +214,7 @@ int client_statement_reset(struct client_statement *statement)
     if (statement->state == CLIENT_STATEMENT_ROWS) {
         code = stop(statement);
         client_interrupt_statement_ends(remote);
+        client_calls_rest(remote);
     } else if (statement->state == CLIENT_STATEMENT_ENDED && client_code_is_error(statement->code)) {
         code = statement->message != NULL ? client_error_set(remote, statement->code, "%s", statement->message)
                                           : client_error_set(remote, statement->code, NULL);
