@@ -159,8 +159,8 @@ bool client_calls_want_prepare(const struct client_remote *remote)
 bool client_calls_want_end(const struct client_remote *remote)
 {
     const struct client_calls *calls = remote->calls;
-    return calls != NULL &&
-           (calls->kept.count > 0 || calls->aggregates.count > 0 || calls->result_count > 0 || client_calls_want_single_rows(remote));
+    return calls != NULL && (calls->kept.count > 0 || calls->aggregates.count > 0 || calls->result_count > 0 ||
+                             client_calls_want_single_rows(remote));
 }
 
 /* --- Registrations --- */
