@@ -390,9 +390,12 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
         return ENGINE_STEP_FAILED;
     }
     bool is_clients = connection->client_error != 0 && connection->client_error == result;
-    sq_status status = (result & 0xff) == SQLITE_INTERRUPT && !is_clients
-                           ? engine_stop_fail(err, engine_stop_check(connection->stop))
-                           : engine_fail(err, connection->db, result, sqlite3_sql(statement->stmt));
+    enum engine_stop_reason reason = engine_stop_check(connection->stop);
+    /* The client's progress handler stops its statements, too. */
+    bool is_brake = (result & 0xff) == SQLITE_INTERRUPT && !is_clients &&
+                    (reason != ENGINE_STOP_NONE || connection->native.progress_cb == NULL);
+    sq_status status = is_brake ? engine_stop_fail(err, reason)
+                                : engine_fail(err, connection->db, result, sqlite3_sql(statement->stmt));
     sq_assert(status != SQ_OK);
     if (is_clients)
         return ENGINE_STEP_FAILED; /* what it means is between the client and its function */

@@ -193,9 +193,10 @@ int native_result_of(struct native *native, const struct sq_error *err)
     if (err->engine_code != 0 && err->engine_code == sqlite3_extended_errcode(native->db))
         return err->engine_code;
     int result = err->engine_code != 0 ? err->engine_code : code_of_status(err);
-    bool is_plain =
-        result == SQLITE_NOMEM || result == SQLITE_BUSY || result == SQLITE_READONLY ||
-        (result == SQLITE_INTERRUPT && engine_stop_check(&native->session->context.stop) != ENGINE_STOP_TIMEOUT);
+    /* sqlite3_interrupt() was meant; a time limit says what it is. */
+    bool is_cancel = atomic_load(&native->session->context.stop.reason) == ENGINE_STOP_CANCEL;
+    bool is_plain = result == SQLITE_NOMEM || result == SQLITE_BUSY || result == SQLITE_READONLY ||
+                    (result == SQLITE_INTERRUPT && is_cancel);
     native_set_error(native, is_plain ? sqlite3_errstr(result) : err->text);
     return result;
 }

@@ -68,10 +68,12 @@ static int die(struct native_calls *calls, const struct sq_error *failure)
         calls->failure = *failure;
         calls->failure.is_fatal = true;
     }
+    /* Whatever led to the call stops, if it has no reason to already. What the client will be told is `failure`. */
+    int expected = ENGINE_STOP_NONE;
     if (failure == NULL)
         session_peer_gone(native->session);
     else
-        atomic_store(&native->session->context.stop.reason, ENGINE_STOP_SHUTDOWN);
+        atomic_compare_exchange_strong(&native->session->context.stop.reason, &expected, ENGINE_STOP_CANCEL);
     sqlite3_interrupt(native->db);
     return SQLITE_INTERRUPT;
 }
@@ -362,6 +364,7 @@ void native_call_put_value(struct sq_buf *buf, sqlite3_value *value)
     default:
         out.number = (uint64_t)(uintptr_t)sqlite3_value_pointer(value, NATIVE_POINTER_TYPE);
         out.kind = out.number != 0 ? NATIVE_VALUE_POINTER : NATIVE_VALUE_PLAIN;
+        out.has_subtype = out.has_subtype && out.number == 0; /* a pointer is one as SQLite keeps it */
         break;
     }
     bool has_bytes = out.value.kind == SQ_VALUE_TEXT || out.value.kind == SQ_VALUE_BLOB;
@@ -400,10 +403,18 @@ bool native_may_call(const struct native *native)
                              (native->hooks & ~harmless) != 0);
 }
 
+static int refuse_commit(void *context)
+{
+    (void)context;
+    return 1;
+}
+
 void native_call_mute(struct native *native)
 {
     if (native->calls != NULL)
         native->calls->is_dead = true;
+    /* What is left in its middle ends as if the client's process had: rolled back. */
+    sqlite3_commit_hook(native->db, refuse_commit, NULL);
 }
 
 static void free_calls(struct native *native)
@@ -413,7 +424,6 @@ static void free_calls(struct native *native)
         return;
     calls->is_dead = true;
     native_hook_forget(calls);
-    sqlite3_commit_hook(native->db, NULL, NULL);
     native_function_forget(calls);
     release_message(calls, 0);
     sq_buf_done(&calls->unsaid);

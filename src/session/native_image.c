@@ -192,12 +192,13 @@ static int do_open(struct native *native, struct native_work *work)
         return SQLITE_ERROR;
     }
     const char *file = sqlite3_db_filename(native->db, schema);
-    if (file == NULL || file[0] == '\0' || sqlite3_txn_state(native->db, schema) == SQLITE_TXN_WRITE)
+    if (native->is_private || file == NULL || file[0] == '\0' ||
+        sqlite3_txn_state(native->db, schema) == SQLITE_TXN_WRITE)
         return copy_to_memory(native, image, schema);
     char path[PATH_MAX];
     struct stat status;
     static const uint8_t versions[2] = {1, 1};
-    int result = native->is_private ? SQLITE_MISUSE : image_file(native, path, &image->fd);
+    int result = image_file(native, path, &image->fd);
     if (result == SQLITE_OK)
         result = copy_to_file(native, schema, path);
     else

@@ -299,13 +299,11 @@ static int bind_parameters(struct native_statement *statement, struct pgwire_cur
         return SQLITE_NOMEM;
     }
     struct pgwire_cursor cursor = pgwire_cursor_make(sq_buf_bytes(place), bytes.length);
-    for (uint32_t i = 0; i < count && !cursor.is_failed && result == SQLITE_OK; i++) {
+    for (uint32_t i = 0; i < count && !cursor.is_failed; i++) {
         struct native_value value;
         native_get_any(&cursor, &value);
-        if (i < (uint32_t)bound_count)
-            result = bind_value(stmt, (int)i + 1, &value);
-        else
-            result = SQLITE_RANGE;
+        if (result == SQLITE_OK && !cursor.is_failed)
+            result = i < (uint32_t)bound_count ? bind_value(stmt, (int)i + 1, &value) : SQLITE_RANGE;
     }
     for (int i = (int)count; i < bound_count && result == SQLITE_OK; i++)
         result = sqlite3_bind_null(stmt, i + 1);
@@ -313,7 +311,7 @@ static int bind_parameters(struct native_statement *statement, struct pgwire_cur
         sqlite3_clear_bindings(stmt); /* what is not bound anew is bound to what was there before */
     if (result == SQLITE_RANGE)
         native_set_error(statement->native, sqlite3_errstr(SQLITE_RANGE));
-    *ret_is_sound = result != SQLITE_OK || pgwire_cursor_is_done(&cursor);
+    *ret_is_sound = pgwire_cursor_is_done(&cursor);
     return result;
 }
 
