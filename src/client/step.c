@@ -216,6 +216,9 @@ int client_statement_reset(struct client_statement *statement)
         client_interrupt_statement_ends(remote);
         client_calls_rest(remote);
     } else if (statement->state == CLIENT_STATEMENT_ENDED && client_code_is_error(statement->code)) {
+        /* After an error, SQLite's statement may keep what it has locked until it is reset. */
+        if (statement->connection_number == remote->connection_number)
+            client_request_tell(remote, NATIVE_RESET_ASYNC, statement->number, false);
         code = statement->message != NULL ? client_error_set(remote, statement->code, "%s", statement->message)
                                           : client_error_set(remote, statement->code, NULL);
     }
@@ -232,6 +235,7 @@ int client_statement_reset(struct client_statement *statement)
 int client_statement_finalize(struct client_statement *statement)
 {
     int code = client_statement_reset(statement);
+    statement->code = code; /* the cache wants to know */
     client_statement_discard(statement);
     return code;
 }

@@ -273,9 +273,8 @@ static int bind_value(sqlite3_stmt *stmt, int index, const struct native_value *
         return sqlite3_bind_text64(stmt, index, plain->bytes.length > 0 ? plain->bytes.data : "", plain->bytes.length,
                                    SQLITE_STATIC, SQLITE_UTF8);
     case SQ_VALUE_BLOB:
-        return plain->bytes.length > 0
-                   ? sqlite3_bind_blob64(stmt, index, plain->bytes.data, plain->bytes.length, SQLITE_STATIC)
-                   : sqlite3_bind_zeroblob(stmt, index, 0);
+        return sqlite3_bind_blob64(stmt, index, plain->bytes.length > 0 ? plain->bytes.data : "", plain->bytes.length,
+                                   SQLITE_STATIC);
     }
     return SQLITE_MISUSE;
 }

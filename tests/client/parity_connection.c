@@ -10,8 +10,10 @@ static sqlite3 *db;
 
 static void say_errors(const char *what)
 {
-    say("%s: %d %d %d [%s] offset %d", what, sqlite3_errcode(db), sqlite3_extended_errcode(db),
-        (int)((const uint16_t *)sqlite3_errmsg16(db))[0], sqlite3_errmsg(db), sqlite3_error_offset(db));
+    say("%s: %d %d, offset %d", what, sqlite3_errcode(db), sqlite3_extended_errcode(db), sqlite3_error_offset(db));
+    const uint16_t *message16 = sqlite3_errmsg16(db);
+    say("%d %d", message16[0], message16[1]);
+    say("%s", sqlite3_errmsg(db)); /* SQLite converts in place: the other is gone now */
 }
 
 void part_connection_errors(void)
@@ -36,7 +38,7 @@ void part_connection_errors(void)
         "PRAGMA foreign_keys=on",
         "INSERT INTO t(b, e) VALUES (1, 99)",
         "SELECT json('{')",
-        "SELECT load_extension('x')",
+
         "UPDATE sqlite_master SET sql = 'x'",
         "ATTACH 'x' AS main",
         "DETACH nope",
@@ -164,7 +166,7 @@ void part_settings(void)
     say("limit %d", sqlite3_limit(db, SQLITE_LIMIT_COLUMN, 2000000000));
     say("limit %d", sqlite3_limit(db, SQLITE_LIMIT_COLUMN, -1));
     sqlite3_limit(db, SQLITE_LIMIT_SQL_LENGTH, 30);
-    run(db, "SELECT 'a statement that is too long to be run'");
+    result(db, "long", sqlite3_exec(db, "SELECT 'a statement that is too long to be run'", NULL, NULL, NULL));
     sqlite3_limit(db, SQLITE_LIMIT_SQL_LENGTH, 1000000);
     int on = -1;
     result(db, "foreign keys", sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, &on));
