@@ -94,6 +94,8 @@ int client_image_fetch(struct client_remote *remote, const char *schema, int (*s
     if (code != SQLITE_OK)
         return code;
     uint64_t bytes = pgwire_get_u64(&body);
+    if (bytes > INT64_MAX)
+        pgwire_cursor_fail(&body);
     (void)pgwire_get_u32(&body); /* the page size stands in the header, too */
     code = client_body_check(remote, &body);
     if (code == SQLITE_OK && size_cb != NULL) {
