@@ -322,9 +322,8 @@ static sq_status map_name(const struct client_naming *naming, const char *path, 
         size_t star_length = 0;
         if (!pattern_matches(entry, pattern_length, text, &star, &star_length))
             continue;
-        database = name_clean(equals != NULL
-                                  ? target_fill(equals + 1, length - pattern_length - 1, star, star_length)
-                                  : base_name(path));
+        database = name_clean(equals != NULL ? target_fill(equals + 1, length - pattern_length - 1, star, star_length)
+                                             : base_name(path));
         if (database == NULL)
             return sq_fail(err, SQ_NOMEM, "a database's name");
     }
@@ -386,7 +385,14 @@ sq_status client_naming_decide(const struct client_naming *naming, const char *f
     } else if ((exists = stat(parsed.path, &info) == 0) && is_stub(parsed.path, &info)) {
         name.place = CLIENT_REMOTE_STUB;
         name.has_file = true;
-        SQ_TRY(path_absolute(parsed.path, err, &name.path));
+        name.database = name_clean(base_name(parsed.path));
+        if (name.database == NULL)
+            return sq_fail(err, SQ_NOMEM, "a database's name");
+        sq_status status = path_absolute(parsed.path, err, &name.path);
+        if (status != SQ_OK) {
+            client_name_done(&name);
+            return status;
+        }
     } else if (naming->url != NULL) {
         SQ_TRY(decide_mapped(naming, parsed.path, exists ? &info : NULL, err, &name));
     }

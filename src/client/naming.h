@@ -52,7 +52,7 @@ enum client_place {
 
 struct client_name {
     enum client_place place;
-    char *database; /* CLIENT_REMOTE_MAPPED and CLIENT_LOCAL_THOUGH_MAPPED: of the server SQLD_URL; else NULL */
+    char *database; /* what it is called on the server; of a stub, if that does not say it; NULL: local, or a URL */
     char *path;     /* CLIENT_REMOTE_STUB and _MAPPED: the file, from the root; NULL: in memory */
     char *url;      /* CLIENT_REMOTE_URL: it, without "file:" */
     int mode;       /* SQLITE_OPEN_READONLY, … that ?mode= of a URI says; 0: nothing */

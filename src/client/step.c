@@ -194,8 +194,11 @@ int client_statement_step(struct client_statement *statement)
             statement->pending = (struct client_error){.offset = -1};
             return end(statement, remote->error.code);
         }
-        if (statement->connection_number != remote->connection_number)
-            return end(statement, client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "%s", remote->lost_message));
+        bool is_ready = client_remote_is_ready(remote);
+        if (is_ready && statement->connection_number != remote->connection_number)
+            (void)client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "%s", remote->lost_message);
+        if (!is_ready || statement->connection_number != remote->connection_number)
+            return end(statement, remote->error.code);
         int code = fetch(statement, false);
         if (code != SQLITE_OK)
             return end(statement, code);

@@ -1,4 +1,4 @@
-"""Functions, hooks, blobs, backups and images of an application on remote databases: parity.c prints all that it sees,
+"""What an application sees of remote databases: parity.c prints all that it sees,
 and must see the same with the system's library and local databases as with the drop-in library and remote ones."""
 
 import re
@@ -17,9 +17,9 @@ def program():
     return compile_c("parity.c", *(str(HERE / name) for name in SOURCES))
 
 
-def log(program, part, library, *names):
+def log(program, part, library, *names, **env):
     done = subprocess.run(
-        [program, part, *map(str, names)], env=environment(library), capture_output=True, text=True, timeout=120
+        [program, part, *map(str, names)], env=environment(library, **env), capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0 and done.stderr == "", done.stderr + done.stdout[-2000:]
     return done.stdout.splitlines()
@@ -32,9 +32,20 @@ def test_all_parts_are_known(program):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_an_application_sees_the_same(part, program, server, tmp_path):
+    (tmp_path / "remote").mkdir()
     local = log(program, part, "system", tmp_path / "a.db", tmp_path / "b.db", ":memory:")
-    url = f"postgresql://127.0.0.1:{server.port}"
-    remote = log(program, part, "drop-in", f"{url}/{part}_a", f"{url}/{part}_b", f"{url}/:memory:")
+    remote = log(
+        program,
+        part,
+        "drop-in",
+        tmp_path / "remote" / "a.db",
+        tmp_path / "remote" / "b.db",
+        ":memory:",
+        SQLD_URL=f"postgresql://127.0.0.1:{server.port}",
+        SQLD_MAP_MEMORY="1",
+        SQLD_FRESH="1",
+    )
+    assert (tmp_path / "remote" / "a.db").read_text().startswith("sqld-stub 1\n")
     assert local[-1] == "end" and len(local) > 10
     assert remote == local
 
