@@ -142,8 +142,10 @@ static int authorize_attach(struct engine_connection *connection, const char *fi
     if (file != NULL && (file[0] == '\0' || strcmp(file, ":memory:") == 0))
         return SQLITE_OK;
     /* While a statement runs it is one of SQLite's own making: VACUUM INTO. */
-    if (!connection->is_native || connection->is_stepping)
+    if (!connection->is_native || connection->is_stepping) {
+        connection->native.has_refused_file = connection->is_native;
         return SQLITE_DENY;
+    }
     connection->state.effects |= ENGINE_EFFECT_ATTACH;
     return SQLITE_OK;
 }

@@ -47,14 +47,6 @@ enum {
     SCHED_VALUES_INLINE = 32,
 };
 
-struct sched {
-    struct service_factory factory;
-    pthread_mutex_t mutex;
-    struct sq_map databases; /* name -> struct sched_database */
-    struct sched_checkpointer *checkpointer;
-    struct connection_pool *connection_pool;
-};
-
 struct sched_statement {
     struct service_statement base;
     struct engine_statement *engine;
@@ -672,27 +664,6 @@ static void sched_rest(struct service *base)
     service->value_capacity = 0;
 }
 
-void sched_database_ref(struct sched *sched, struct sched_database *database)
-{
-    pthread_mutex_lock(&sched->mutex);
-    sq_assert(database->ref_count > 0);
-    database->ref_count++;
-    pthread_mutex_unlock(&sched->mutex);
-}
-
-void sched_database_unref(struct sched *sched, struct sched_database *database)
-{
-    pthread_mutex_lock(&sched->mutex);
-    bool is_last = --database->ref_count == 0;
-    if (is_last && !engine_database_is_private(database->engine))
-        sq_map_remove(&sched->databases, database->name, strlen(database->name));
-    pthread_mutex_unlock(&sched->mutex);
-    if (is_last) {
-        sched_slot_done(&database->slot);
-        free(database);
-    }
-}
-
 static void sched_service_free(struct service *base)
 {
     struct sched_service *service = service_of(base);
@@ -726,41 +697,6 @@ static const struct service_ops sched_ops = {
     .note = sched_note,
     .free = sched_service_free,
 };
-
-/* A new one, without references; NULL without memory. */
-static struct sched_database *new_database(struct engine_database *engine)
-{
-    struct sched_database *database = calloc(1, sizeof(*database));
-    if (database == NULL)
-        return NULL;
-    const char *name = engine_database_name(engine);
-    database->engine = engine;
-    sched_slot_init(&database->slot);
-    sched_checkpoint_init(&database->checkpoint);
-    memcpy(database->name, name, strlen(name) + 1);
-    return database;
-}
-
-struct sched_database *sched_find_database(struct sched *sched, struct engine_database *engine)
-{
-    const char *name = engine_database_name(engine);
-    bool is_private = engine_database_is_private(engine); /* it has no name: nobody else can look for it */
-    pthread_mutex_lock(&sched->mutex);
-    struct sched_database *database = is_private ? NULL : sq_map_get(&sched->databases, name, strlen(name));
-    if (database == NULL) {
-        database = new_database(engine);
-        if (database != NULL && !is_private &&
-            sq_map_put(&sched->databases, name, strlen(name), database, NULL) != SQ_OK) {
-            sched_slot_done(&database->slot);
-            free(database);
-            database = NULL;
-        }
-    }
-    if (database != NULL)
-        database->ref_count++;
-    pthread_mutex_unlock(&sched->mutex);
-    return database;
-}
 
 static sq_status make_service(struct service_factory *factory, struct service_context *context, struct sq_error *err,
                               struct service **ret_service)
@@ -834,13 +770,4 @@ bool sched_has_many_connections(const struct sched *sched)
 void sched_forget_database(struct sched *sched, const char *name)
 {
     connection_pool_forget(sched->connection_pool, name);
-}
-
-size_t sched_queue_length(struct sched *sched, const char *name)
-{
-    pthread_mutex_lock(&sched->mutex);
-    struct sched_database *database = sq_map_get(&sched->databases, name, strlen(name));
-    size_t length = database != NULL ? sched_slot_queue_length(&database->slot) : 0;
-    pthread_mutex_unlock(&sched->mutex);
-    return length;
 }

@@ -1,11 +1,25 @@
-/* sched/scheduler_internal.h: what scheduler.c and checkpointer.c know of a database. */
+/* sched/scheduler_internal.h: what the files of the scheduler know of it and of its databases. */
 #ifndef SQ_SCHED_SCHEDULER_INTERNAL_H
 #define SQ_SCHED_SCHEDULER_INTERNAL_H
 
+#include <pthread.h>
+
+#include "base/map.h"
 #include "engine/database.h"
 #include "sched/checkpointer.h"
 #include "sched/scheduler.h"
+#include "sched/service.h"
 #include "sched/slot.h"
+
+struct connection_pool;
+
+struct sched {
+    struct service_factory factory;
+    pthread_mutex_t mutex;
+    struct sq_map databases; /* name -> struct sched_database */
+    struct sched_checkpointer *checkpointer;
+    struct connection_pool *connection_pool;
+};
 
 /* One database's part of the scheduler, shared by its services. It lives as long as somebody holds a reference, and that
  * somebody holds one of `engine` too, for longer. */

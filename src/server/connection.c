@@ -358,6 +358,7 @@ static sq_status wire_wait(struct connection *connection, enum session_wait what
             is_done = is_woken || (until_us != 0 && sq_clock_now_us() >= until_us);
         } else {
             SQ_TRY(wire_advance(connection, what, err, &is_done));
+            is_done = is_done || (until_us != 0 && sq_clock_now_us() >= until_us);
             events = sq_buf_length(&connection->out) > 0 ? POLLOUT : POLLIN | POLLRDHUP;
         }
         if (is_done)

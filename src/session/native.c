@@ -11,6 +11,7 @@
  * Errors. A statement's failure is SQLite's own code and message, word for word. What stops it before SQLite has seen it
  * (the write slot was not to be had, a limit, a cancel request) gets the code that SQLite has for such a thing. Fatal ones
  * are said in the PostgreSQL protocol, and end the connection. */
+#include "session/native_call.h"
 #include "session/native_internal.h"
 
 #include <stdio.h>
@@ -61,6 +62,15 @@ void native_drop_work(struct native *native)
         (void)status;
     }
     native_free_statements(native);
+    if (native->blobs == NULL)
+        return;
+    struct query query = {.stage = QUERY_NEW};
+    struct engine_connection *connection = NULL;
+    if (service_begin(session->service, &query, &ignored, &connection) != SQ_OK)
+        return; /* the database is out of service: nobody waits for it */
+    native_blobs_free(native);
+    sq_status status = service_end(session->service, &query, &ignored);
+    (void)status;
 }
 
 void native_free(struct native *native)
@@ -190,6 +200,12 @@ static int code_of_status(const struct sq_error *err)
 
 int native_result_of(struct native *native, const struct sq_error *err)
 {
+    struct engine_native_settings *settings = engine_connection_native(native->connection);
+    if (settings->has_refused_file) {
+        settings->has_refused_file = false;
+        native_set_error(native, "VACUUM INTO cannot write files of the server's");
+        return SQLITE_AUTH;
+    }
     if (err->engine_code != 0 && err->engine_code == sqlite3_extended_errcode(native->db))
         return err->engine_code;
     int result = err->engine_code != 0 ? err->engine_code : code_of_status(err);

@@ -21,7 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NATIVE_UNSAID_BYTES_MAX = 16 << 20 };
+#include "base/clock.h"
+
+enum {
+    NATIVE_UNSAID_BYTES_MAX = 16 << 20,
+    NATIVE_LOOK_US = SQ_US_PER_S, /* between two looks whether somebody waits for what a silent client holds */
+};
 
 /* --- The message that is being handled -------------------------------------------------------------------------------- */
 
@@ -120,14 +125,42 @@ static int lose(struct native_calls *calls, const struct sq_error *err)
     return die(calls, err->status == SQ_CLOSED ? NULL : err);
 }
 
-static int wait_for(struct native_calls *calls, enum session_wait what)
+static int wait_until(struct native_calls *calls, enum session_wait what, int64_t until_us)
 {
     struct session *session = calls->native->session;
     struct sq_error err;
     sq_error_clear(&err);
-    sq_status status = session->wire->wait_cb(session->wire, what, &session->context.stop, 0, &err);
+    sq_status status = session->wire->wait_cb(session->wire, what, &session->context.stop, until_us, &err);
     session->output_mark = sq_buf_length(session->out);
     return status == SQ_OK ? SQLITE_OK : lose(calls, &err);
+}
+
+static int wait_for_output(struct native_calls *calls)
+{
+    return wait_until(calls, SESSION_WAIT_OUTPUT, 0);
+}
+
+/* A client that keeps others from writing may be silent for no longer within a call than within a transaction
+ * (docs/locking.md). */
+static int wait_for_input(struct native_calls *calls)
+{
+    struct session *session = calls->native->session;
+    size_t before = sq_buf_length(session->in);
+    int64_t limit_us = settings_int64(&session->settings, SETTING_IDLE_IN_TRANSACTION_SESSION_TIMEOUT) * SQ_US_PER_MS;
+    int64_t look_us = limit_us != 0 ? sq_clock_now_us() + limit_us : 0;
+    int result = wait_until(calls, SESSION_WAIT_INPUT, look_us);
+    while (result == SQLITE_OK && sq_buf_length(session->in) == before) {
+        struct sq_error err;
+        if (service_is_wanted(session->service)) {
+            sq_status status =
+                sq_fail_sql(&err, SQ_CANCELED, "25P03", "terminating connection due to idle-in-transaction timeout");
+            sq_error_set_detail(&err, "Another session waits to write, and a function of the client does not return.");
+            sq_assert(status != SQ_OK);
+            return die(calls, &err);
+        }
+        result = wait_until(calls, SESSION_WAIT_INPUT, sq_clock_now_us() + NATIVE_LOOK_US);
+    }
+    return result;
 }
 
 void native_call_wait(struct native *native, int64_t wake_at_us)
@@ -158,14 +191,14 @@ static int serve(struct native_calls *calls, const struct pgwire_frame *frame)
         return calls->is_dead ? SQLITE_INTERRUPT : die_of_nonsense(calls, "the session has ended");
     if (session->out->is_failed)
         return die_of_nonsense(calls, "out of memory for an answer");
-    return sq_buf_length(session->out) < session->output_high_water ? SQLITE_OK : wait_for(calls, SESSION_WAIT_OUTPUT);
+    return sq_buf_length(session->out) < session->output_high_water ? SQLITE_OK : wait_for_output(calls);
 }
 
 /* Until the answer is there, at the front of `in`. */
 static int await_answer(struct native_calls *calls, struct pgwire_frame *ret_frame)
 {
     struct session *session = calls->native->session;
-    int result = wait_for(calls, SESSION_WAIT_OUTPUT);
+    int result = wait_for_output(calls);
     while (result == SQLITE_OK) {
         struct sq_error err;
         struct pgwire_frame frame;
@@ -175,7 +208,7 @@ static int await_answer(struct native_calls *calls, struct pgwire_frame *ret_fra
                                   &err, &frame, &needed)) {
         case PGWIRE_FRAME_NEED_MORE:
             session->input_hint = needed - sq_buf_length(session->in);
-            result = wait_for(calls, SESSION_WAIT_INPUT);
+            result = wait_for_input(calls);
             continue;
         case PGWIRE_FRAME_BAD:
             return die(calls, &err);

@@ -44,13 +44,13 @@ struct session_host {
 enum session_wait {
     SESSION_WAIT_OUTPUT, /* all of `out` has been sent; it ends at the end of a message */
     SESSION_WAIT_INPUT,  /* and at least one more byte is in `in` */
-    SESSION_WAIT_WAKE,   /* the waker has been called, or it is `until_us` (monotonic; 0: no limit) */
+    SESSION_WAIT_WAKE,   /* the waker has been called */
 };
 struct session_wire {
     /* Before the session waits, and after: its thread is lost for others meanwhile. SQ_BUSY: none is left for that. */
     sq_status (*enter_cb)(struct session_wire *wire, struct sq_error *err);
     void (*leave_cb)(struct session_wire *wire);
-    /* SQ_CLOSED: the client is gone. SQ_CANCELED: `stop` says why; a client that is asked to cancel has a moment to come
+    /* SQ_OK also when it is `until_us` (monotonic; 0: no limit). SQ_CLOSED: the client is gone. SQ_CANCELED: `stop` says why; a client that is asked to cancel has a moment to come
      * back by itself. SQ_NOMEM: no memory for input. SQ_IO: `out` rests on what could not be written to the disk. */
     sq_status (*wait_cb)(struct session_wire *wire, enum session_wait what, struct engine_stop *stop, int64_t until_us,
                          struct sq_error *err);

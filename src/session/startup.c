@@ -26,7 +26,7 @@
 
 enum {
     CANCEL_WAIT_US = 10 * SQ_US_PER_S, /* the longest that a cancel request waits for its session to look */
-    NATIVE_ASKED_MAX = 128,            /* bytes of _pq_.sqld */
+    NATIVE_WORD_MAX = 64,              /* bytes of a word of _pq_.sqld */
 };
 
 static sq_status fail_fatal(sq_status status, struct sq_error *err)
@@ -136,15 +136,19 @@ static bool take_native_option(struct native_asked *asked, const char *option)
 static sq_status take_native(struct session *session, const struct pgwire_text *value, struct sq_error *err)
 {
     struct native_asked asked = {.is_asked = true};
-    char text[NATIVE_ASKED_MAX + 1];
-    char *rest = NULL;
-    bool is_good = !session->native_asked.is_asked && value->length <= NATIVE_ASKED_MAX;
-    if (is_good) {
-        memcpy(text, value->data, value->length + 1);
-        const char *word = strtok_r(text, " ", &rest);
-        is_good = word != NULL && strcmp(word, "1") == 0;
-        while (is_good && (word = strtok_r(NULL, " ", &rest)) != NULL)
-            is_good = take_native_option(&asked, word);
+    const char *at = value->data;
+    bool is_good = !session->native_asked.is_asked;
+    for (size_t count = 0; is_good && (count == 0 || at[0] != '\0'); count++) {
+        char word[NATIVE_WORD_MAX + 1];
+        size_t length = strcspn(at, " ");
+        is_good = length <= NATIVE_WORD_MAX;
+        if (!is_good)
+            break;
+        memcpy(word, at, length);
+        word[length] = '\0';
+        is_good = count == 0 ? strcmp(word, "1") == 0 : take_native_option(&asked, word);
+        at += length;
+        at += strspn(at, " ");
     }
     if (!is_good || (asked.origin[0] != '\0' && !asked.is_create) || (asked.is_create && asked.is_fresh))
         return sq_fail(err, SQ_PROTOCOL, "invalid value for start-up parameter \"" NATIVE_OPTION "\"");

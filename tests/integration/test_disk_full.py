@@ -1,10 +1,12 @@
 """A server whose disk becomes full: a clear error, nothing lost, and it goes on when there is room again."""
 
 import os
+import sqlite3
 import subprocess
 
 import pytest
 
+from native_calls import Calling
 from server import poll
 from wire import errors
 
@@ -76,3 +78,25 @@ def test_a_large_transaction_that_does_not_fit_leaves_nothing(start, small_disk)
     with server.connect() as c:
         assert c.ok("SELECT s FROM t ORDER BY id") == [("before",), ("after",)]
         assert c.value("PRAGMA integrity_check") == "ok"
+
+
+def test_an_image_that_does_not_fit_replaces_nothing(start, small_disk):
+    """The client's image is too large for the disk, or the database that it is to become is."""
+    server = start(data_dir=small_disk / "data")
+    with Calling(server) as c:
+        c.ok("CREATE TABLE t(a)")
+        c.ok("INSERT INTO t VALUES (1)")
+        for size in (BYTES, BYTES // 2):
+            answer = c.image_put(image_of(size))
+            assert (answer.result & 0xFF, answer.error) == (13, "database or disk is full"), answer
+            assert c.ok("SELECT a FROM t") == [(1,)]
+        assert c.image_put(image_of(BYTES // 8)).result == 0
+        assert c.one("SELECT length(a) FROM t") == BYTES // 8
+
+
+def image_of(size):
+    db = sqlite3.connect(":memory:")
+    db.execute("CREATE TABLE t(a)")
+    db.execute("INSERT INTO t VALUES (zeroblob(?))", (size,))
+    db.commit()
+    return db.serialize()

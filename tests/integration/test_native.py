@@ -697,7 +697,8 @@ def test_a_checkpoint_is_made(t):
 def test_vacuum_works_and_makes_no_files(t):
     t.ok("VACUUM")
     assert t.one("SELECT count(*) FROM t") == 3
-    assert t.fails("VACUUM INTO '/tmp/never'")[0] in (AUTH, ERROR)
+    assert t.fails("VACUUM INTO '/tmp/never'") == (AUTH, "VACUUM INTO cannot write files of the server's")
+    assert t.fails("SELECT")[1] == "incomplete input"
 
 
 # ---------------------------------------------------------------- private databases

@@ -649,6 +649,33 @@ def test_statement_timeout_ends_a_client_that_does_not_come_back(server, scratch
         assert server_is_free(server, scratch) == 0
 
 
+def test_a_client_that_hangs_gives_way_to_a_writer_that_waits(server, scratch):
+    with Calling(server, scratch) as c:
+        c.ok("CREATE TABLE t(a)")
+        c.wire.ok("SET idle_in_transaction_session_timeout = '100ms'")
+        c.function("f", 0, hang)
+        with pytest.raises(Hang):
+            c.run("INSERT INTO t VALUES (f())")
+        assert server_is_free(server, scratch) == 0
+        assert c.ended()["C"] == "25P03"
+
+
+def test_a_client_that_nobody_waits_for_may_take_its_time(server, scratch):
+    with Calling(server, scratch) as c:
+        c.ok("CREATE TABLE t(a)")
+        c.wire.ok("SET idle_in_transaction_session_timeout = '1ms'")
+
+        def think():
+            with server.connect() as other:  # some round trips of another database
+                for i in range(20):
+                    other.ok(f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) SELECT {i} FROM n")
+            return 1
+
+        c.function("f", 0, think)
+        c.ok("INSERT INTO t VALUES (f())")
+        assert server_is_free(server, scratch) == 1
+
+
 def test_a_cancel_request_waits_for_the_client_to_come_back(c):
     c.ok("CREATE TABLE t(a)")
 

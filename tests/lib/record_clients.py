@@ -11,12 +11,15 @@ import asyncio
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 from pathlib import Path
 
+import native
+from native import Native, Pointer, Zeroblob
 from server import Sqld
 
 SEPARATOR = b"\xffNEXT\xff\xff\xff"
@@ -70,6 +73,13 @@ class Recorder:
 
 
 # --- Scenes: each takes the proxy's port ------------------------------------------------------------------------------
+
+
+class Proxied:
+    """What a client of native mode wants to know of its server."""
+
+    def __init__(self, port):
+        self.port = port
 
 
 def uri(port):
@@ -278,6 +288,53 @@ def two_writers(port):
     second.close()
 
 
+def native_statements(port):
+    """Native mode: two connections, one waits for the other's lock."""
+    with Native(Proxied(port)) as one, Native(Proxied(port), ":memory:") as two:
+        one.ok("INSERT INTO t(id, name, score, data) VALUES(?,?,?,?)", 30, "x", 2.5, b"\0\1")
+        s = one.good("SELECT id, name FROM t WHERE id > ?1")
+        one.step(s, 0, rows=1)
+        one.more(s)
+        one.step(s, Pointer(1))
+        one.expand(s, [7])
+        one.ask(native.STMT_STATUS, struct.pack("!IiB", s, 1, 1), "i")
+        one.reset(s)
+        r = one.good("INSERT INTO t(name) VALUES('a'),('b') RETURNING id")
+        one.step(r, rows=1)
+        one.reset(r)
+        one.run("SELEC")
+        one.run("BEGIN IMMEDIATE")
+        one.run("UPDATE t SET name = 'y'")
+        one.run("ROLLBACK")
+        one.send(native.request(native.RESET_ASYNC, struct.pack("!I", s)))
+        one.finalize(s)
+        two.run("CREATE TABLE m(a)")
+        two.run("INSERT INTO m VALUES(?)", Zeroblob(9))
+        two.run("SELECT * FROM m", rows=1, size=0)
+
+
+def native_settings(port):
+    with Native(Proxied(port), "made", "create origin=1f") as one:
+        for sql in ("PRAGMA journal_mode=DELETE", "PRAGMA busy_timeout=5", "PRAGMA wal_checkpoint(FULL)", "VACUUM"):
+            one.run(sql)
+        one.busy_timeout(9)
+        one.attach("main", "other")
+        one.run("SELECT count(*) FROM other.t")
+        one.run("DETACH other")
+        one.databases()
+        one.send(native.request(native.COLUMN_METADATA, native.text("main") + native.text("t") + native.text("id")))
+        one.recv()
+        one.ask(native.TXN_STATE, native.text(None), "i")
+        one.ask(native.SET_ROWID, struct.pack("!q", 5))
+        one.ask(native.LIMIT, struct.pack("!ii", 9, 100), "i")
+        one.ask(native.DB_CONFIG, struct.pack("!ii", 1002, 1), "i")
+        one.ask(native.DB_STATUS, struct.pack("!iB", 2, 0), "ii")
+        one.ask(native.CHECKPOINT, native.text("main") + struct.pack("!i", 1), "ii")
+        one.ask(native.RELEASE_MEMORY, b"\0")
+        one.ask(native.DATA_VERSION, native.text("main"), "I")
+        one.ask(native.INTERRUPT_CLEAR)
+
+
 SCENES = {
     "psql-simple": psql_simple,
     "psql-errors": psql_errors,
@@ -295,6 +352,8 @@ SCENES = {
     "psycopg2": psycopg2_simple,
     "asyncpg": asyncpg_session,
     "two-writers": two_writers,
+    "native-statements": native_statements,
+    "native-settings": native_settings,
 }
 
 SCHEMA = """

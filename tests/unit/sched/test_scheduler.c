@@ -561,6 +561,116 @@ static void a_transaction_that_has_read_an_old_snapshot_cannot_write(void **stat
     assert_int_equal(sqlite3_close(foreign), SQLITE_OK);
 }
 
+/* --- Work that is no statement --------------------------------------------------------------------------------------- */
+
+static struct engine_connection *begin_work(struct client *client, struct query *query, struct sq_error *err)
+{
+    struct engine_connection *connection = NULL;
+    *query = (struct query){.stage = QUERY_NEW};
+    assert_int_equal(service_begin(client->service, query, err, &connection), SQ_OK);
+    assert_non_null(connection);
+    return connection;
+}
+
+static void work_that_writes_has_the_slot_and_gives_it_back(void **state)
+{
+    (void)state;
+    struct query query;
+    struct sq_error err;
+    struct engine_connection *connection = begin_work(&clients[0], &query, &err);
+    assert_int_equal(service_claim(clients[0].service, &query, &err), QUERY_DONE);
+    assert_slot_is_taken();
+    assert_int_equal(engine_connection_exec(connection, "INSERT INTO t(a) VALUES (4)", &err), SQ_OK);
+    assert_slot_is_taken(); /* it may go on to write */
+    clients[0].context.rests_on = 0;
+    assert_int_equal(service_end(clients[0].service, &query, &err), SQ_OK);
+    assert_slot_is_free();
+    assert_true(clients[0].context.rests_on > 0); /* its answer waits for the disk */
+}
+
+static void work_that_leaves_a_transaction_keeps_the_slot(void **state)
+{
+    (void)state;
+    struct query query;
+    struct sq_error err;
+    struct engine_connection *connection = begin_work(&clients[0], &query, &err);
+    assert_int_equal(service_claim(clients[0].service, &query, &err), QUERY_DONE);
+    assert_int_equal(engine_connection_exec(connection, "BEGIN IMMEDIATE", &err), SQ_OK);
+    assert_int_equal(service_end(clients[0].service, &query, &err), SQ_OK);
+    assert_slot_is_taken();
+    exec(&clients[0], "COMMIT");
+    assert_slot_is_free();
+}
+
+static void work_waits_for_the_slot_and_may_be_given_up(void **state)
+{
+    (void)state;
+    struct query query;
+    struct sq_error err;
+    exec(&clients[1], "BEGIN");
+    assert_int_equal(do_once(&clients[1], "INSERT INTO t(a) VALUES (4)"), QUERY_DONE);
+    begin_work(&clients[0], &query, &err);
+    assert_int_equal(service_claim(clients[0].service, &query, &err), QUERY_WAITING);
+    assert_int_equal(service_end(clients[0].service, &query, &err), SQ_OK);
+    assert_int_equal(sched_queue_length(sched, "main"), 0);
+    begin_work(&clients[0], &query, &err);
+    assert_int_equal(service_claim(clients[0].service, &query, &err), QUERY_WAITING);
+    exec(&clients[1], "COMMIT");
+    assert_int_equal(clients[0].wake_count, 1);
+    assert_int_equal(service_claim(clients[0].service, &query, &err), QUERY_DONE);
+    assert_int_equal(service_end(clients[0].service, &query, &err), SQ_OK);
+    assert_slot_is_free();
+}
+
+static void a_cancel_ends_the_wait_of_work(void **state)
+{
+    (void)state;
+    struct query query;
+    struct sq_error err;
+    begin_work(&clients[0], &query, &err);
+    atomic_store(&clients[0].context.stop.reason, ENGINE_STOP_CANCEL);
+    assert_int_equal(service_claim(clients[0].service, &query, &err), QUERY_FAILED);
+    assert_string_equal(err.sqlstate, "57014");
+    assert_int_equal(service_end(clients[0].service, &query, &err), SQ_OK);
+    atomic_store(&clients[0].context.stop.reason, ENGINE_STOP_NONE);
+    assert_slot_is_free();
+}
+
+/* Queries of a client's function, within what called it. */
+static void a_query_within_work_commits_and_leaves_the_slot_to_the_work(void **state)
+{
+    (void)state;
+    struct query query;
+    struct sq_error err;
+    begin_work(&clients[0], &query, &err);
+    assert_int_equal(service_claim(clients[0].service, &query, &err), QUERY_DONE);
+    clients[0].context.rests_on = 0;
+    assert_int_equal(do_once(&clients[0], "INSERT INTO t(a) VALUES (4)"), QUERY_DONE);
+    assert_true(clients[0].context.rests_on > 0);
+    assert_int_equal(number(&clients[1], "SELECT count(*) FROM t"), 4);
+    assert_slot_is_taken();
+    assert_int_equal(service_end(clients[0].service, &query, &err), SQ_OK);
+    assert_slot_is_free();
+}
+
+static void what_is_read_is_noted_within_work(void **state)
+{
+    (void)state;
+    struct query query;
+    struct sq_error err;
+    struct engine_connection *connection = begin_work(&clients[0], &query, &err);
+    assert_int_equal(do_once(&clients[1], "INSERT INTO t(a) VALUES (4)"), QUERY_DONE);
+    assert_int_equal(engine_connection_exec(connection, "BEGIN; SELECT * FROM t", &err), SQ_OK);
+    clients[0].context.rests_on = 0;
+    assert_int_equal(service_note(clients[0].service, &err), SQ_OK);
+    assert_true(clients[0].context.rests_on > 0);
+    clients[0].context.rests_on = 0;
+    assert_int_equal(service_note(clients[0].service, &err), SQ_OK);
+    assert_int_equal(clients[0].context.rests_on, 0); /* the same snapshot rests on nothing new */
+    assert_int_equal(service_end(clients[0].service, &query, &err), SQ_OK);
+    exec(&clients[0], "COMMIT");
+}
+
 #define SCHED_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -592,6 +702,12 @@ int main(void)
         SCHED_TEST(a_foreign_lock_that_stays_ends_in_a_lock_timeout),
         SCHED_TEST(a_cancel_ends_the_wait_for_a_foreign_lock),
         SCHED_TEST(a_transaction_that_has_read_an_old_snapshot_cannot_write),
+        SCHED_TEST(work_that_writes_has_the_slot_and_gives_it_back),
+        SCHED_TEST(work_that_leaves_a_transaction_keeps_the_slot),
+        SCHED_TEST(work_waits_for_the_slot_and_may_be_given_up),
+        SCHED_TEST(a_cancel_ends_the_wait_of_work),
+        SCHED_TEST(a_query_within_work_commits_and_leaves_the_slot_to_the_work),
+        SCHED_TEST(what_is_read_is_noted_within_work),
     };
     return cmocka_run_group_tests_name("sched/scheduler", tests, NULL, NULL);
 }
