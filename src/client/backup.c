@@ -8,8 +8,9 @@
  *                                                                                      └─► temporary file ──IMAGE_DATA──► server
  *                                                                                                           destination remote
  *
- * The image of a remote source is fetched by the first step: it is that moment's state of the source, and nothing that
- * changes later is missing from it or in it by halves. A remote destination gets its image in the step that copies the
+ * The image of a remote source is fetched by the first step: it is that moment's state of the source. A step that sees the
+ * source changed since then begins anew with another image, as SQLite begins anew when another connection has changed it.
+ * What other sessions have changed is seen when the source's connection has read after them. A remote destination gets its image in the step that copies the
  * last page, which says DONE only when the server has it; until then the destination is as it was.
  *
  * Steps, numbers of pages and errors are the real backup's. Errors go to the destination, as with SQLite; a local
@@ -35,6 +36,7 @@ struct client_backup {
     struct client_handle *handle;
     struct side source, destination;
     sqlite3_backup *real; /* NULL: the image of the source has not been fetched */
+    uint32_t version;     /* DATA_VERSION of a remote source before its image was fetched */
     bool is_copied;       /* the real backup is done */
     int code;             /* of the last step */
 };
@@ -244,18 +246,44 @@ static struct client_backup *backup_of(sqlite3_backup *handle)
     return client_handle_object(handle, CLIENT_HANDLE_BACKUP);
 }
 
-/* Fetches the source's image and begins to copy it. */
+/* Whether a remote source can be copied now, and what its version is. */
+static int source_look(struct client_backup *backup, uint32_t *ret_version)
+{
+    struct side *source = &backup->source;
+    struct client_remote *remote = source->remote;
+    int code = SQLITE_OK;
+    client_real.sqlite3_mutex_enter(remote->mutex);
+    bool is_writing = remote->state.txn_state == SQLITE_TXN_WRITE;
+    client_real.sqlite3_mutex_leave(remote->mutex);
+    /* As SQLite: what the source has not committed is not copied. */
+    if (is_writing && side_txn_state(source, &code) == SQLITE_TXN_WRITE)
+        return SQLITE_BUSY;
+    if (code != SQLITE_OK)
+        return fail_as_source(backup, code);
+    /* The temporary database, which may not have been made yet, has no version to be asked for. */
+    *ret_version = 0;
+    if (client_real.sqlite3_stricmp(source->name, "temp") == 0)
+        return SQLITE_OK;
+    client_real.sqlite3_mutex_enter(remote->mutex);
+    native_put_text(client_request_begin(remote, NATIVE_DATA_VERSION), source->name);
+    struct pgwire_cursor body;
+    code = client_request_end(remote, NULL, &body);
+    if (code == SQLITE_OK) {
+        *ret_version = pgwire_get_u32(&body);
+        code = client_body_check(remote, &body);
+    }
+    client_real.sqlite3_mutex_leave(remote->mutex);
+    return code == SQLITE_OK ? SQLITE_OK : fail_as_source(backup, code);
+}
+
+/* Fetches the source's image and begins to copy it, for the first time or anew. */
 static int start_from_remote(struct client_backup *backup)
 {
     struct side *source = &backup->source;
-    int code;
-    int state = side_txn_state(source, &code);
-    if (code != SQLITE_OK)
-        return fail_as_source(backup, code);
-    if (state == SQLITE_TXN_WRITE)
-        return SQLITE_BUSY; /* as SQLite: what the source has not committed is not copied */
+    (void)client_real.sqlite3_backup_finish(SQ_STEAL(backup->real));
     client_temporary_done(&source->file);
-    code = client_temporary_make(&source->file);
+    client_temporary_done(&backup->destination.file);
+    int code = client_temporary_make(&source->file);
     if (code != SQLITE_OK)
         return fail(backup, code, NULL);
     client_real.sqlite3_mutex_enter(source->remote->mutex);
@@ -268,6 +296,19 @@ static int start_from_remote(struct client_backup *backup)
         return fail(backup, code, client_real.sqlite3_errmsg(source->file.db));
     source->db = source->file.db;
     return start_real(backup);
+}
+
+/* Begins what has not begun yet, or must begin anew. */
+static int step_prepare(struct client_backup *backup)
+{
+    uint32_t version = 0;
+    if (backup->source.remote == NULL || backup->is_copied)
+        return SQLITE_OK;
+    int code = source_look(backup, &version);
+    if (code != SQLITE_OK || (backup->real != NULL && version == backup->version))
+        return code;
+    backup->version = version;
+    return start_from_remote(backup);
 }
 
 /* Gives the copy to the server. */
@@ -292,7 +333,7 @@ static bool is_passing(int code)
 
 static int step(struct client_backup *backup, int pages)
 {
-    int code = backup->real != NULL ? SQLITE_OK : start_from_remote(backup);
+    int code = step_prepare(backup);
     if (code == SQLITE_OK && !backup->is_copied) {
         code = client_real.sqlite3_backup_step(backup->real, pages);
         backup->is_copied = code == SQLITE_DONE;

@@ -34,6 +34,13 @@ static void blob_enter(struct client_blob *blob)
 
 /* --- Opening and closing --- */
 
+static void read_size(struct client_blob *blob, struct pgwire_cursor *body)
+{
+    blob->bytes = pgwire_get_u32(body);
+    if (blob->bytes > INT32_MAX)
+        pgwire_cursor_fail(body);
+}
+
 static int blob_request_open(struct client_blob *blob, const char *database, const char *table, const char *column,
                              sqlite3_int64 rowid, bool is_writable)
 {
@@ -49,7 +56,7 @@ static int blob_request_open(struct client_blob *blob, const char *database, con
     int code = client_request_end(remote, NULL, &body);
     if (code != SQLITE_OK)
         return code;
-    blob->bytes = pgwire_get_u32(&body);
+    read_size(blob, &body);
     blob->connection_number = remote->connection_number;
     return client_body_check(remote, &body);
 }
@@ -121,7 +128,7 @@ int client_remote_sqlite3_blob_reopen(sqlite3_blob *handle, sqlite3_int64 rowid)
     struct pgwire_cursor body;
     int code = client_request_end(remote, NULL, &body);
     if (code == SQLITE_OK) {
-        blob->bytes = pgwire_get_u32(&body);
+        read_size(blob, &body);
         code = client_body_check(remote, &body);
     }
     blob->is_expired = code != SQLITE_OK;

@@ -36,9 +36,44 @@ void client_calls_release(struct client_calls *calls, uint64_t number)
         last.destroy_cb(last.object);
 }
 
+bool client_calls_add_result(struct client_calls *calls, struct client_pointer *pointer)
+{
+    if (calls->result_count == calls->result_cap) {
+        size_t cap = calls->result_cap * 2 + 4;
+        struct client_pointer **grown = reallocarray(calls->results, cap, sizeof(struct client_pointer *));
+        if (grown == NULL)
+            return false;
+        calls->results = grown;
+        calls->result_cap = cap;
+    }
+    calls->results[calls->result_count++] = pointer;
+    return true;
+}
+
+void client_calls_drop_result(struct client_calls *calls, struct client_pointer *pointer)
+{
+    for (size_t i = calls->result_count; pointer != NULL && i > 0; i--) {
+        if (calls->results[i - 1] != pointer)
+            continue;
+        calls->results[i - 1] = calls->results[--calls->result_count];
+        client_pointer_free(pointer);
+        return;
+    }
+}
+
+void client_calls_rest(struct client_remote *remote)
+{
+    struct client_calls *calls = remote->calls;
+    /* A destructor may come back to us, and add to the list. */
+    while (calls != NULL && calls->depth == 0 && remote->running_count == 0 && calls->result_count > 0)
+        client_pointer_free(calls->results[--calls->result_count]);
+}
+
 /* All of it: the server is gone. */
 static void release_all(struct client_calls *calls)
 {
+    while (calls->result_count > 0)
+        client_pointer_free(calls->results[--calls->result_count]);
     for (;;) {
         struct sq_map_cursor at = {0};
         const struct client_kept *kept = sq_map_next(&calls->kept, &at);
@@ -104,6 +139,7 @@ void client_calls_free(struct client_remote *remote)
     sq_map_done(&calls->collations);
     sq_map_done(&calls->kept);
     sq_map_done(&calls->aggregates);
+    free(calls->results);
     remote->calls = NULL;
     free(calls);
 }
@@ -123,8 +159,8 @@ bool client_calls_want_prepare(const struct client_remote *remote)
 bool client_calls_want_end(const struct client_remote *remote)
 {
     const struct client_calls *calls = remote->calls;
-    return calls != NULL &&
-           (calls->kept.count > 0 || calls->aggregates.count > 0 || client_calls_want_single_rows(remote));
+    return calls != NULL && (calls->kept.count > 0 || calls->aggregates.count > 0 || calls->result_count > 0 ||
+                             client_calls_want_single_rows(remote));
 }
 
 /* --- Registrations --- */

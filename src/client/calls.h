@@ -26,6 +26,10 @@ void client_calls_serve(struct client_remote *remote, const uint8_t *body, size_
 /* After a reconnection: registers everything again. SQLITE_OK or an error, which is recorded. */
 int client_calls_replay(struct client_remote *remote);
 
+/* A statement has ended. When none runs any more, so do the pointers that were results of functions: SQLite may have kept
+ * them anywhere in one. */
+void client_calls_rest(struct client_remote *remote);
+
 /* Whether statements must run row by row: some hook or function sees when a row is computed. */
 bool client_calls_want_single_rows(const struct client_remote *remote);
 /* Whether statements must be compiled anew each time: the authorizer sees it. */

@@ -66,7 +66,7 @@ struct client_context {
     struct client_auxiliary *auxiliaries;
     size_t auxiliary_count;
     size_t auxiliary_cap;
-    struct client_pointer *pointer; /* sqlite3_result_pointer(), if that is still the result */
+    struct client_pointer *pointer; /* sqlite3_result_pointer(), until it is known whether that is the result */
 };
 
 /* The preupdate hook is being called. */
@@ -126,7 +126,7 @@ struct client_registration {
     enum native_function_kind function_kind;
 };
 
-/* Something that the server has by number, until it says otherwise: auxiliary data, the pointer that is a result. */
+/* Auxiliary data, which the server has by number until it says that it is not needed any more. */
 struct client_kept {
     uint64_t number;
     void *object;
@@ -182,6 +182,9 @@ struct client_calls {
     struct sq_map collations;           /* u32 -> struct client_collation */
     struct sq_map kept;                 /* u64 -> struct client_kept */
     struct sq_map aggregates;           /* u64 -> struct client_aggregate */
+    struct client_pointer **results;    /* pointers that were results: client_calls_rest() */
+    size_t result_count;
+    size_t result_cap;
     struct sq_list registrations;
     struct client_hooks hooks;
 };
@@ -192,6 +195,10 @@ struct client_calls {
 void client_calls_malformed(struct client_frame *frame);
 /* Answers with a number. */
 void client_calls_answer(struct client_frame *frame, int32_t result);
+/* Notes a pointer that is a result. False: no memory. */
+bool client_calls_add_result(struct client_calls *calls, struct client_pointer *pointer);
+/* It is none after all: takes it out and destroys it. NULL is allowed. */
+void client_calls_drop_result(struct client_calls *calls, struct client_pointer *pointer);
 /* Keeps `object` until the server gives `number` back; false: no memory, and nothing was destroyed. */
 bool client_calls_keep(struct client_calls *calls, uint64_t number, void *object, void (*destroy_cb)(void *));
 /* NULL: there is none of that number (any more). */

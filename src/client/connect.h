@@ -8,7 +8,7 @@
 struct client_connect {
     const char *url;      /* of the server */
     const char *database; /* NULL: the URL's own */
-    const char *filename; /* absolute, for sqlite3_db_filename(); "" for memory */
+    const char *filename; /* for sqlite3_db_filename(): absolute, or a URL; "" for memory */
     int flags;            /* sqlite3_open_v2()'s */
     const char *options;  /* of docs/protocol.md, "Asking for it": "create origin=…"; "" for none */
 };

@@ -59,12 +59,7 @@ int client_remote_sqlite3_result_zeroblob64(sqlite3_context *handle, sqlite3_uin
     return context != NULL ? client_real.sqlite3_result_zeroblob64(context->real, bytes) : SQLITE_MISUSE;
 }
 
-static void pointer_release(void *pointer)
-{
-    client_pointer_free(pointer);
-}
-
-/* https://sqlite.org/bindptr.html: the server keeps a number, and says when it is not needed any more. */
+/* https://sqlite.org/bindptr.html: the server keeps a number. */
 void client_remote_sqlite3_result_pointer(sqlite3_context *handle, void *pointer, const char *type,
                                           void (*destroy_cb)(void *))
 {
@@ -72,18 +67,15 @@ void client_remote_sqlite3_result_pointer(sqlite3_context *handle, void *pointer
     if (context == NULL)
         return;
     struct client_frame *frame = frame_of(context);
-    if (context->pointer != NULL)
-        client_calls_release(frame->calls, context->pointer->number);
-    context->pointer = client_pointer_new(frame->remote, pointer, type, destroy_cb);
-    struct client_pointer *made = context->pointer;
-    if (made != NULL && !client_calls_keep(frame->calls, made->number, made, pointer_release)) {
-        client_pointer_free(made);
-        context->pointer = NULL;
-    }
-    if (context->pointer != NULL)
+    client_calls_drop_result(frame->calls, SQ_STEAL(context->pointer));
+    struct client_pointer *made = client_pointer_new(frame->remote, pointer, type, destroy_cb);
+    if (made != NULL && client_calls_add_result(frame->calls, made)) {
+        context->pointer = made;
         client_real.sqlite3_result_pointer(context->real, pointer, made->type, NULL);
-    else
+    } else {
+        client_pointer_free(made);
         client_real.sqlite3_result_error_nomem(context->real);
+    }
 }
 
 int client_remote_sqlite3_vtab_nochange(sqlite3_context *handle)

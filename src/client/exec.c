@@ -39,7 +39,7 @@ static int run(struct client_statement *statement, row_callback *callback, void 
             code = client_error_set(remote, SQLITE_NOMEM, NULL);
             break;
         }
-        if (callback(argument, (int)statement->column_count, texts, texts + statement->column_count) != 0) {
+        if (callback(argument, (int)statement->column_count, texts + statement->column_count, texts) != 0) {
             code = SQLITE_ABORT;
             break;
         }

@@ -315,9 +315,7 @@ static uint64_t pointer_number(struct client_frame *frame, size_t count, sqlite3
 {
     struct client_context *context = &frame->context;
     if (is_pointer(result, context->pointer)) {
-        uint64_t number = context->pointer->number;
-        context->pointer = NULL; /* the server says when it is not needed any more */
-        return number;
+        return SQ_STEAL(context->pointer)->number; /* kept until client_calls_rest() */
     }
     for (size_t i = 0; i < count; i++) {
         /* An argument that was passed on. */
@@ -391,9 +389,7 @@ static void call_and_answer(struct client_frame *frame, size_t count)
     put_auxiliaries(context, out);
     client_call_answer_end(remote);
     client_row_close(row);
-    if (context->pointer != NULL)
-        client_calls_release(frame->calls, context->pointer->number);
-    context->pointer = NULL;
+    client_calls_drop_result(frame->calls, SQ_STEAL(context->pointer));
     /* Number 0 is a group without rows: what it had is nobody's. */
     if (context->part == NATIVE_PART_FINAL || context->aggregate_number == 0)
         client_aggregate_free(frame->calls, context->aggregate_number);

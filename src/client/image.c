@@ -13,22 +13,9 @@
 
 enum {
     PIECE_BYTES_MAX = 1024 * 1024, /* of one request */
-    /* https://sqlite.org/fileformat2.html, "The Database Header" */
-    HEADER_WRITE_VERSION = 18,
-    HEADER_READ_VERSION = 19,
-    VERSION_ROLLBACK = 1,
-    VERSION_WAL = 2,
 };
 
 /* --- From the server --- */
-
-static void set_rollback_mode(uint8_t *bytes, size_t length, uint64_t offset)
-{
-    for (uint64_t at = HEADER_WRITE_VERSION; at <= HEADER_READ_VERSION; at++) {
-        if (at >= offset && at - offset < length && bytes[at - offset] == VERSION_WAL)
-            bytes[at - offset] = VERSION_ROLLBACK;
-    }
-}
 
 /* One piece, by way of `piece`, which has room for it. */
 static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t length, uint8_t *piece)
@@ -47,7 +34,6 @@ static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t l
     if (code != SQLITE_OK)
         return code;
     memcpy(piece, bytes.data, length);
-    set_rollback_mode(piece, length, offset);
     return SQLITE_OK;
 }
 
@@ -94,6 +80,8 @@ int client_image_fetch(struct client_remote *remote, const char *schema, int (*s
     if (code != SQLITE_OK)
         return code;
     uint64_t bytes = pgwire_get_u64(&body);
+    if (bytes > INT64_MAX)
+        pgwire_cursor_fail(&body);
     (void)pgwire_get_u32(&body); /* the page size stands in the header, too */
     code = client_body_check(remote, &body);
     if (code == SQLITE_OK && size_cb != NULL) {
@@ -251,9 +239,9 @@ static int serialization_size(void *context, uint64_t bytes)
     struct serialization *to = context;
     if (to->ret_bytes != NULL)
         *to->ret_bytes = (sqlite3_int64)bytes;
-    if (to->is_size_only)
+    if (to->is_size_only || bytes == 0)
         return SQLITE_DONE;
-    to->image = client_real.sqlite3_malloc64(bytes > 0 ? bytes : 1);
+    to->image = client_real.sqlite3_malloc64(bytes);
     return to->image != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }
 
@@ -264,7 +252,7 @@ static int serialization_put(void *context, const uint8_t *bytes, size_t length,
     return SQLITE_OK;
 }
 
-/* SQLITE_SERIALIZE_NOCOPY: there is nothing in this process that could be given without a copy, which SQLite says of most
+/* A database without a page is NULL, as SQLite has it. SQLITE_SERIALIZE_NOCOPY: there is nothing in this process that could be given without a copy, which SQLite says of most
  * databases, too, with the size all the same. */
 unsigned char *client_remote_sqlite3_serialize(sqlite3 *db, const char *schema, sqlite3_int64 *ret_bytes,
                                                unsigned flags)

@@ -1,8 +1,7 @@
 /* client/image.h: whole databases, page by page: what backups, sqlite3_serialize() and sqlite3_deserialize() share.
  *
  * An image is a database file as the server gives and takes it, in pieces (docs/protocol.md, IMAGE_…). The images that come
- * say that they are in rollback mode, as the file of a database that stands alone does: the server's write-ahead log is no
- * business of a copy. Threads: under the connection's mutex, but for client_temporary_open(). */
+ * say that they are in rollback mode, as the file of a database that stands alone does. Threads: under the connection's mutex, but for client_temporary_open(). */
 #ifndef SQ_CLIENT_IMAGE_H
 #define SQ_CLIENT_IMAGE_H
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,13 +278,34 @@ static char *target_fill(const char *target, size_t length, const char *star, si
     return made < 0 ? NULL : name;
 }
 
+/* `name`, which it frees, as a name that a server takes: other bytes become '_', and what had to be changed gets a number
+ * behind it, so that it remains another name than others. */
+static char *name_clean(char *name)
+{
+    static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    size_t length = name != NULL ? strlen(name) : 0;
+    if (name == NULL || (length > 0 && length <= CLIENT_DATABASE_NAME_MAX && strspn(name, fine) == length &&
+                         name[0] != '.' && name[0] != '-'))
+        return name;
+    uint32_t hash = 0x811c9dc5; /* FNV-1a */
+    for (size_t i = 0; i < length; i++) {
+        hash = (hash ^ (unsigned char)name[i]) * 0x01000193;
+        if (strchr(fine, name[i]) == NULL || (i == 0 && (name[i] == '.' || name[i] == '-')))
+            name[i] = '_';
+    }
+    char *made;
+    int count = asprintf(&made, "%.*s_%08x", CLIENT_DATABASE_NAME_MAX - 9, name, hash);
+    free(name);
+    return count < 0 ? NULL : made;
+}
+
 /* Rule 7. OK with *ret_database NULL: no pattern matches. */
 static sq_status map_name(const struct client_naming *naming, const char *path, struct sq_error *err,
                           char **ret_database)
 {
     char *database = NULL;
     if (naming->map == NULL) {
-        database = base_name(path);
+        database = name_clean(base_name(path));
         if (database == NULL)
             return sq_fail(err, SQ_NOMEM, "a database's name");
     }
@@ -300,8 +322,8 @@ static sq_status map_name(const struct client_naming *naming, const char *path, 
         size_t star_length = 0;
         if (!pattern_matches(entry, pattern_length, text, &star, &star_length))
             continue;
-        database =
-            equals != NULL ? target_fill(equals + 1, length - pattern_length - 1, star, star_length) : base_name(path);
+        database = name_clean(equals != NULL ? target_fill(equals + 1, length - pattern_length - 1, star, star_length)
+                                             : base_name(path));
         if (database == NULL)
             return sq_fail(err, SQ_NOMEM, "a database's name");
     }
@@ -363,7 +385,14 @@ sq_status client_naming_decide(const struct client_naming *naming, const char *f
     } else if ((exists = stat(parsed.path, &info) == 0) && is_stub(parsed.path, &info)) {
         name.place = CLIENT_REMOTE_STUB;
         name.has_file = true;
-        SQ_TRY(path_absolute(parsed.path, err, &name.path));
+        name.database = name_clean(base_name(parsed.path));
+        if (name.database == NULL)
+            return sq_fail(err, SQ_NOMEM, "a database's name");
+        sq_status status = path_absolute(parsed.path, err, &name.path);
+        if (status != SQ_OK) {
+            client_name_done(&name);
+            return status;
+        }
     } else if (naming->url != NULL) {
         SQ_TRY(decide_mapped(naming, parsed.path, exists ? &info : NULL, err, &name));
     }

@@ -8,7 +8,8 @@
  *   5. Without SQLD_URL everything else is local.
  *   6. A name below a directory of SQLD_LOCAL, and what exists and is not a regular file, is local.
  *   7. With SQLD_MAP: a name that no pattern matches is local. The database has the name that the pattern gives it.
- *      Without: the database has the file's name, without directory and extension.
+ *      Without: the database has the file's name, without directory and extension. Bytes that a server does not take in
+ *      a name (all but letters, digits, '_', '-', '.'; the last two in front) become '_', with a number behind the name.
  *   8. A file that exists and is not empty is local, with a warning; remote with SQLD_IMPORT=1.
  *   9. Everything else is remote.
  *
@@ -25,6 +26,8 @@
 #include <stdbool.h>
 
 #include "base/status.h"
+
+enum { CLIENT_DATABASE_NAME_MAX = 63 }; /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
 
 /* Directories with databases that belong to programs and libraries, not to the application's data. */
 #define CLIENT_NAMING_LOCAL_DEFAULT "/usr:/proc:/sys:/dev"
@@ -49,7 +52,7 @@ enum client_place {
 
 struct client_name {
     enum client_place place;
-    char *database; /* CLIENT_REMOTE_MAPPED and CLIENT_LOCAL_THOUGH_MAPPED: of the server SQLD_URL; else NULL */
+    char *database; /* what it is called on the server; of a stub, if that does not say it; NULL: local, or a URL */
     char *path;     /* CLIENT_REMOTE_STUB and _MAPPED: the file, from the root; NULL: in memory */
     char *url;      /* CLIENT_REMOTE_URL: it, without "file:" */
     int mode;       /* SQLITE_OPEN_READONLY, … that ?mode= of a URI says; 0: nothing */

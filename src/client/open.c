@@ -82,14 +82,20 @@ sq_status client_open_name(const struct client_naming *naming, const struct clie
         flags = (flags & ~(SQLITE_OPEN_READONLY | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) | name->mode;
     if (name->place != CLIENT_REMOTE_URL && name->path != NULL)
         return open_file(naming, name, flags, err, ret_remote);
+    bool is_url = name->place == CLIENT_REMOTE_URL;
+    char *plain = is_url ? client_stub_url(name->url) : NULL;
+    if (is_url && plain == NULL)
+        return sq_fail(err, SQ_NOMEM, "a URL");
     const struct client_connect what = {
-        .url = name->place == CLIENT_REMOTE_URL ? name->url : naming->url,
+        .url = is_url ? name->url : naming->url,
         .database = name->database,
-        .filename = "",
+        .filename = is_url ? plain : "",
         .flags = flags,
-        .options = (flags & SQLITE_OPEN_CREATE) != 0 && name->place == CLIENT_REMOTE_URL ? "create" : "",
+        .options = is_url && (flags & SQLITE_OPEN_CREATE) != 0 ? "create" : "",
     };
-    return client_remote_new(&what, err, ret_remote);
+    sq_status status = client_remote_new(&what, err, ret_remote);
+    free(plain);
+    return status;
 }
 
 static int open_remote(const struct client_naming *naming, const char *filename, const struct client_name *name,

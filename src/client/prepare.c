@@ -238,7 +238,7 @@ int client_remote_sqlite3_prepare_v3(sqlite3 *db, const char *sql, int length, u
 static size_t length16(const void *text, int length)
 {
     const char *bytes = text;
-    size_t at = 0, max = length < 0 ? SIZE_MAX : (size_t)length & ~(size_t)1;
+    size_t at = 0, max = length < 0 ? SIZE_MAX : (size_t)length; /* an odd one is rounded up, as SQLite does */
     while (at < max && (bytes[at] != 0 || bytes[at + 1] != 0))
         at += 2;
     return at;

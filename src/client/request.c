@@ -5,9 +5,10 @@
  * come first. So between client_request_begin() and _end() nothing else may be written, but while _end() waits anything
  * may happen; the answer that ends the wait is always the last one that was asked for.
  *
- * The connection is lost in two ways. Found out before anything was sent, with no transaction open and nothing half read:
- * a new one is made, and the application notices nothing. Else: SQLITE_IOERR_SQLD_LOST, and a message that says what went
- * with it; the next request makes a new connection. Within calls of the server no new one is made: the statement that called is gone. */
+ * The connection is lost in two ways. Found out before anything was sent, with no transaction open: a new one is made, and
+ * the application notices nothing, but for statements that it has half read. Else: SQLITE_IOERR_SQLD_LOST, and a message
+ * that says what went with it; the next request makes a new connection. Within calls of the server no new one is made: the
+ * statement that called is gone. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -29,7 +30,7 @@ static bool look_for_loss(struct client_remote *remote)
     remote->last_answer_us = now_us;
     if (!pgclient_is_stale(remote->client))
         return true;
-    bool is_loss = !remote->state.is_autocommit || client_statements_are_half_read(remote) || remote->has_temporary;
+    bool is_loss = !remote->state.is_autocommit || remote->has_temporary;
     (void)client_remote_lose(remote, "the server has closed it");
     return !is_loss;
 }
@@ -261,6 +262,8 @@ int client_remote_lose(struct client_remote *remote, const char *why)
         what = "; whether the statement took effect is unknown";
     else if (remote->has_temporary)
         what = "; temporary tables are gone";
+    else if (client_statements_are_half_read(remote))
+        what = "; statements that were half read are gone";
     char message[SQ_ERROR_TEXT_MAX];
     client_real.sqlite3_snprintf((int)sizeof(message), message, "the connection to %s was lost: %s%s",
                                  pgclient_target_label(remote->target), why, what);

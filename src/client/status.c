@@ -88,12 +88,24 @@ int client_remote_sqlite3_limit(sqlite3 *db, int id, int value)
 
 /* --- Settings --- */
 
+/* Leaves a function that does not touch SQLite's error state, whatever comes of it; the loss of the connection is told. */
+static int leave_with(struct client_remote *remote, struct client_error error, int code)
+{
+    if (code == SQLITE_IOERR_SQLD_LOST)
+        return client_remote_leave(remote, code);
+    client_error_put_back(remote, error);
+    int shown = client_remote_shown(remote, code);
+    client_remote_leave_quietly(remote);
+    return shown;
+}
+
 /* sqlite3_db_config() of one switch: `value` < 0 asks only. */
 int client_remote_db_config_switch(sqlite3 *db, int operation, int value, int *ret_value)
 {
     struct client_remote *remote = client_remote_enter(db);
     if (remote == NULL)
         return SQLITE_MISUSE;
+    struct client_error error = client_error_take(remote);
     struct sq_buf *out = client_request_begin(remote, NATIVE_DB_CONFIG);
     sq_buf_put_u32(out, (uint32_t)operation);
     sq_buf_put_u32(out, (uint32_t)value);
@@ -102,7 +114,7 @@ int client_remote_db_config_switch(sqlite3 *db, int operation, int value, int *r
     if (code == SQLITE_OK && ret_value != NULL)
         *ret_value = (int)pgwire_get_u32(&body);
     client_statement_cache_clear(remote);
-    return client_remote_leave(remote, code);
+    return leave_with(remote, error, code);
 }
 
 int client_remote_db_config_main_name(sqlite3 *db, const char *name)
@@ -130,6 +142,7 @@ int client_remote_sqlite3_db_status(sqlite3 *db, int operation, int *ret_current
     struct client_remote *remote = client_remote_enter(db);
     if (remote == NULL)
         return SQLITE_MISUSE;
+    struct client_error error = client_error_take(remote);
     struct sq_buf *out = client_request_begin(remote, NATIVE_DB_STATUS);
     sq_buf_put_u32(out, (uint32_t)operation);
     sq_buf_put_u8(out, reset != 0);
@@ -141,7 +154,7 @@ int client_remote_sqlite3_db_status(sqlite3 *db, int operation, int *ret_current
         *ret_current = current;
     if (ret_highest != NULL)
         *ret_highest = highest;
-    return client_remote_leave(remote, code);
+    return leave_with(remote, error, code);
 }
 
 static int memory_release(sqlite3 *db, bool is_flush)

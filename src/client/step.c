@@ -131,11 +131,13 @@ static int end(struct client_statement *statement, int code)
     client_interrupt_statement_ends(remote);
     if (!client_code_is_error(code)) {
         client_databases_note(remote, statement);
+        client_calls_rest(remote);
         return code;
     }
     client_real.sqlite3_free(statement->message);
     statement->message =
         remote->error.message != NULL ? client_real.sqlite3_mprintf("%s", remote->error.message) : NULL;
+    client_calls_rest(remote);
     if (statement->is_legacy && (code & 0xff) != SQLITE_BUSY)
         return client_error_set(remote, SQLITE_ERROR, NULL);
     return code;
@@ -192,8 +194,11 @@ int client_statement_step(struct client_statement *statement)
             statement->pending = (struct client_error){.offset = -1};
             return end(statement, remote->error.code);
         }
-        if (statement->connection_number != remote->connection_number)
-            return end(statement, client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "%s", remote->lost_message));
+        bool is_ready = client_remote_is_ready(remote);
+        if (is_ready && statement->connection_number != remote->connection_number)
+            (void)client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "%s", remote->lost_message);
+        if (!is_ready || statement->connection_number != remote->connection_number)
+            return end(statement, remote->error.code);
         int code = fetch(statement, false);
         if (code != SQLITE_OK)
             return end(statement, code);
@@ -212,7 +217,11 @@ int client_statement_reset(struct client_statement *statement)
     if (statement->state == CLIENT_STATEMENT_ROWS) {
         code = stop(statement);
         client_interrupt_statement_ends(remote);
+        client_calls_rest(remote);
     } else if (statement->state == CLIENT_STATEMENT_ENDED && client_code_is_error(statement->code)) {
+        /* After an error, SQLite's statement may keep what it has locked until it is reset. */
+        if (statement->connection_number == remote->connection_number)
+            client_request_tell(remote, NATIVE_RESET_ASYNC, statement->number, false);
         code = statement->message != NULL ? client_error_set(remote, statement->code, "%s", statement->message)
                                           : client_error_set(remote, statement->code, NULL);
     }
@@ -229,6 +238,7 @@ int client_statement_reset(struct client_statement *statement)
 int client_statement_finalize(struct client_statement *statement)
 {
     int code = client_statement_reset(statement);
+    statement->code = code; /* the cache wants to know */
     client_statement_discard(statement);
     return code;
 }

@@ -135,12 +135,15 @@ static sq_status compile_native(struct engine_connection *connection, const char
     char *replaced = NULL;
     size_t consumed = 0;
     SQ_TRY(engine_pragma_replace(connection, sql, length, err, &replaced, &consumed));
-    const char *tail = sql;
+    /* With a NUL behind it: SQLite would make this copy, too, and has another message for texts that are too long then. */
+    bool is_replaced = replaced != NULL;
+    if (!is_replaced && (replaced = sqlite3_mprintf("%.*s", (int)length, sql)) == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for a statement");
+    const char *tail = replaced;
     connection->state.effects = 0;
-    int result = sqlite3_prepare_v3(connection->db, replaced != NULL ? replaced : sql,
-                                    replaced != NULL ? -1 : (int)length, flags, ret_stmt, &tail);
-    if (replaced == NULL)
-        consumed = (size_t)(tail - sql);
+    int result = sqlite3_prepare_v3(connection->db, replaced, -1, flags, ret_stmt, &tail);
+    if (!is_replaced)
+        consumed = (size_t)(tail - replaced);
     sqlite3_free(replaced);
     *ret_consumed = consumed;
     return result == SQLITE_OK ? SQ_OK : engine_fail(err, connection->db, result, NULL);

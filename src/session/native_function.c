@@ -20,7 +20,10 @@
 
 enum {
     FUNCTION_ARGUMENTS_MAX = 127, /* sqlite.org/limits.html: SQLITE_MAX_FUNCTION_ARG as Debian has it */
-    FUNCTION_FLAGS = SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY | SQLITE_SUBTYPE | SQLITE_INNOCUOUS,
+    /* The text representation is the client's affair, but SQLite chooses between functions of one name by it. */
+    FUNCTION_REPRESENTATION = 7,
+    FUNCTION_FLAGS =
+        FUNCTION_REPRESENTATION | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY | SQLITE_SUBTYPE | SQLITE_INNOCUOUS,
 };
 
 struct native_function {
@@ -358,10 +361,8 @@ void native_op_function(struct native *native, struct pgwire_cursor *request)
         free(copy);
         return;
     }
-    int result =
-        number != 0
-            ? create_function(native, copy, count, SQLITE_UTF8 | flags, number, (enum native_function_kind)kind)
-            : sqlite3_create_function_v2(native->db, copy, count, SQLITE_UTF8 | flags, NULL, NULL, NULL, NULL, NULL);
+    int result = number != 0 ? create_function(native, copy, count, flags, number, (enum native_function_kind)kind)
+                             : sqlite3_create_function_v2(native->db, copy, count, flags, NULL, NULL, NULL, NULL, NULL);
     free(copy);
     native_answer(native, result);
 }

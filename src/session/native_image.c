@@ -186,6 +186,9 @@ static int do_open(struct native *native, struct native_work *work)
     struct native_image *image = image_of(work);
     const char *schema = image->database != NULL ? image->database : "main";
     if (sqlite3_db_readonly(native->db, schema) < 0) {
+        /* The temporary database is not made before it is needed. */
+        if (sqlite3_stricmp(schema, "temp") == 0)
+            return SQLITE_OK;
         char text[SQ_ERROR_TEXT_MAX];
         snprintf(text, sizeof(text), "unknown database %s", schema);
         native_set_error(native, text);

@@ -3,6 +3,9 @@
  *   native.c            life, dispatch, answers, work that has to wait
  *   native_ops.c        the table of operations
  *   native_statement.c  PREPARE, STEP, RESET, FINALIZE, EXPAND, STMT_STATUS
+ *   native_call.c       calls of the client's functions: native_call.h
+ *   native_function.c   functions and collations          native_hook.c    hooks
+ *   native_blob.c       incremental blobs                  native_image.c   whole databases
  *   native_settings.c   what is asked about, and set in, a connection: 0x10 to 0x1C
  *
  * A session in native mode has a `struct native`, and one SQLite connection for all of its life. Every request that is not
@@ -12,7 +15,7 @@
  *
  * Nesting. While SQLite calls a function of the client's, the client may send requests. They come through
  * native_request() as all do, with `depth` > 0, and are answered before it returns: work then waits on the spot. So no
- * operation may keep anything in the session's buffers or arenas across a call into SQLite. */
+ * operation may keep anything in the session's output or arenas across a call into SQLite; its own message stays. */
 #ifndef SQ_SESSION_NATIVE_INTERNAL_H
 #define SQ_SESSION_NATIVE_INTERNAL_H
 

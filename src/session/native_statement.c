@@ -273,9 +273,8 @@ static int bind_value(sqlite3_stmt *stmt, int index, const struct native_value *
         return sqlite3_bind_text64(stmt, index, plain->bytes.length > 0 ? plain->bytes.data : "", plain->bytes.length,
                                    SQLITE_STATIC, SQLITE_UTF8);
     case SQ_VALUE_BLOB:
-        return plain->bytes.length > 0
-                   ? sqlite3_bind_blob64(stmt, index, plain->bytes.data, plain->bytes.length, SQLITE_STATIC)
-                   : sqlite3_bind_zeroblob(stmt, index, 0);
+        return sqlite3_bind_blob64(stmt, index, plain->bytes.length > 0 ? plain->bytes.data : "", plain->bytes.length,
+                                   SQLITE_STATIC);
     }
     return SQLITE_MISUSE;
 }
@@ -545,14 +544,15 @@ void native_op_expand(struct native *native, struct pgwire_cursor *request)
         native_malformed(native);
         return;
     }
-    if (statement == NULL || statement->is_running) {
+    if (statement == NULL) {
         native_answer_misuse(native);
         return;
     }
     int result = SQLITE_OK;
     bool is_sound = true;
-    /* A statement in the middle keeps what it was bound to: so does sqlite3_bind_…(). */
-    if (count != NATIVE_PARAMETERS_KEPT && !sqlite3_stmt_busy(statement->stmt)) {
+    /* A statement in the middle keeps what it was bound to: so does sqlite3_bind_…(). One that is being run may be asked, too,
+     * by a trace callback. */
+    if (count != NATIVE_PARAMETERS_KEPT && !statement->is_running && !sqlite3_stmt_busy(statement->stmt)) {
         (void)sqlite3_reset(statement->stmt); /* it has ended: it repeats what has been said */
         result = bind_parameters(statement, request, count, &is_sound);
     }

@@ -118,6 +118,21 @@ static const struct part {
     const char *name;
     void (*run)(void);
 } parts[] = {
+    {"prepare", part_prepare},
+    {"prepare16", part_prepare16},
+    {"columns", part_columns},
+    {"bind", part_bind},
+    {"step", part_step},
+    {"schema_change", part_schema_change},
+    {"exec", part_exec},
+    {"connection_errors", part_connection_errors},
+    {"transactions", part_transactions},
+    {"names", part_names},
+    {"settings", part_settings},
+    {"interrupt", part_interrupt},
+    {"threads", part_threads},
+    {"fork", part_fork},
+    {"close", part_close},
     {"scalar", part_scalar},
     {"results", part_results},
     {"errors", part_errors},

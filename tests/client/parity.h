@@ -30,6 +30,21 @@ void say_value(const char *what, sqlite3_value *value);
 /* A destructor that logs; its argument is a name. */
 void destroyed(void *name);
 
+void part_prepare(void);
+void part_prepare16(void);
+void part_columns(void);
+void part_bind(void);
+void part_step(void);
+void part_schema_change(void);
+void part_exec(void);
+void part_connection_errors(void);
+void part_transactions(void);
+void part_names(void);
+void part_settings(void);
+void part_interrupt(void);
+void part_threads(void);
+void part_fork(void);
+void part_close(void);
 void part_scalar(void);
 void part_results(void);
 void part_errors(void);

@@ -187,8 +187,23 @@ void part_backup(void)
     say_value("max", sqlite3_column_value(stmt, 0));
     sqlite3_finalize(stmt);
 
+    say("the source changes meanwhile");
+    sqlite3_backup *backup = sqlite3_backup_init(second, "main", db, "main");
+    say("step %d", sqlite3_backup_step(backup, 1));
+    run(db, "INSERT INTO t VALUES (5000, 'in between')");
+    say("step %d", sqlite3_backup_step(backup, 1));
+    say("step %d", sqlite3_backup_step(backup, -1));
+    result(second, "finish", sqlite3_backup_finish(backup));
+    run(second, "SELECT max(a) FROM t; PRAGMA integrity_check");
+    say("the temporary database");
+    backup = sqlite3_backup_init(second, "main", db, "temp");
+    say("step %d", sqlite3_backup_step(backup, -1));
+    result(second, "finish", sqlite3_backup_finish(backup));
+    run(second, "SELECT count(*) FROM sqlite_schema");
+    copy("again", second, db, 3);
+
     say("given up");
-    sqlite3_backup *backup = sqlite3_backup_init(second, "main", memory, "main");
+    backup = sqlite3_backup_init(second, "main", memory, "main");
     say("step %d", sqlite3_backup_step(backup, 2));
     result(second, "finish", sqlite3_backup_finish(backup));
     run(second, "SELECT count(*) FROM t");
@@ -225,6 +240,9 @@ void part_serialize(void)
     say("nowhere: %s, %lld", none == NULL ? "null" : "there", again);
 
     sqlite3 *second = open_database(memory_name);
+    again = -5;
+    none = sqlite3_serialize(second, "main", &again, 0);
+    say("empty: %s, %lld", none == NULL ? "null" : "there", again);
     run(second, "CREATE TABLE gone(x)");
     unsigned char *copied = sqlite3_malloc64((sqlite3_uint64)bytes);
     memcpy(copied, image, (size_t)bytes);

@@ -332,6 +332,12 @@ void part_errors(void)
 
 /* --- Auxiliary data --- */
 
+static void auxiliary_destroyed(void *data)
+{
+    destroyed(data);
+    sqlite3_free(data);
+}
+
 /* Logs whether the first argument's data is still there, and sets it if not. */
 static void auxiliary(sqlite3_context *context, int count, sqlite3_value **values)
 {
@@ -339,10 +345,11 @@ static void auxiliary(sqlite3_context *context, int count, sqlite3_value **value
     say("auxiliary(%s): %s, other %s", (const char *)sqlite3_value_text(values[0]), data != NULL ? data : "none",
         sqlite3_get_auxdata(context, 1) != NULL ? "there" : "none");
     if (data == NULL) {
-        sqlite3_set_auxdata(context, 0, sqlite3_mprintf("data of %s", sqlite3_value_text(values[0])), destroyed);
+        sqlite3_set_auxdata(context, 0, sqlite3_mprintf("data of %s", sqlite3_value_text(values[0])),
+                            auxiliary_destroyed);
     } else if (count > 1 && sqlite3_value_int(values[1]) == 2) {
-        sqlite3_set_auxdata(context, 0, sqlite3_mprintf("second data"), destroyed);
-        sqlite3_set_auxdata(context, 0, sqlite3_mprintf("third data"), destroyed);
+        sqlite3_set_auxdata(context, 0, sqlite3_mprintf("second data"), auxiliary_destroyed);
+        sqlite3_set_auxdata(context, 0, sqlite3_mprintf("third data"), auxiliary_destroyed);
     }
     sqlite3_result_int(context, data != NULL);
 }
