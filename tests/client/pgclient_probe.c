@@ -14,6 +14,9 @@
  *         fork            a child abandons the connection
  *         large=MB        sends so many megabytes of queries at once, then reads the answers
  *
+ * With PROBE_FAIL=N in the environment the N-th allocation of the room fails (the linker's --wrap), and the last line says
+ * how many there were.
+ *
  * Prints one line for each; a failure as "error STATUS SQLSTATE text [hint]". SIGPIPE has its default action: it would end
  * this program. */
 #include <signal.h>
@@ -28,6 +31,43 @@
 #include "pgclient/pgclient.h"
 #include "pgwire/backend.h"
 #include "pgwire/frontend.h"
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+char *__real_strdup(const char *text);
+char *__real_strndup(const char *text, size_t length);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+char *__wrap_strdup(const char *text);
+char *__wrap_strndup(const char *text, size_t length);
+
+static long fail_at;
+static long allocation_count;
+
+static bool must_fail(void)
+{
+    return ++allocation_count == fail_at;
+}
+
+void *__wrap_malloc(size_t bytes)
+{
+    return must_fail() ? NULL : __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t count, size_t bytes)
+{
+    return must_fail() ? NULL : __real_calloc(count, bytes);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return must_fail() ? NULL : __real_strdup(text);
+}
+
+char *__wrap_strndup(const char *text, size_t length)
+{
+    return must_fail() ? NULL : __real_strndup(text, length);
+}
 
 static struct pgclient *client;
 static volatile sig_atomic_t alarm_result = -1;
@@ -185,7 +225,7 @@ static void do_command(const char *command)
     (void)fflush(stdout);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     struct sq_error err;
     sq_error_clear(&err);
@@ -205,4 +245,14 @@ int main(int argc, char **argv)
     pgclient_free(client);
     pgclient_target_free(target);
     return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *fail = getenv("PROBE_FAIL");
+    fail_at = fail != NULL ? strtol(fail, NULL, 10) : 0;
+    int result = run(argc, argv);
+    if (fail != NULL)
+        printf("allocations %ld\n", allocation_count);
+    return result;
 }

@@ -38,7 +38,8 @@ def probe(tmp_path_factory):
     source = ROOT / "src"
     units = [*source.glob("pgclient/*.c"), *source.glob("net/tls*.c"), *source.glob("base/*.c"), *source.glob("pgwire/*.c")]
     command = ["cc", "-std=gnu11", "-D_GNU_SOURCE", '-DSQLD_VERSION="0"', "-O1", "-g", "-fsanitize=address,undefined",
-               "-fno-sanitize-recover=all", "-I", source, "-o", out, HERE / "pgclient_probe.c", *units, "-pthread", "-lm"]  # fmt: skip
+               "-fno-sanitize-recover=all", "-I", source, "-o", out, HERE / "pgclient_probe.c", *units, "-pthread", "-lm",
+               "-Wl,--wrap=malloc,--wrap=calloc,--wrap=strdup,--wrap=strndup"]  # fmt: skip
     subprocess.run([*map(str, command)], check=True, timeout=110)
     home = tmp_path_factory.mktemp("home")
 
@@ -603,6 +604,34 @@ def test_a_server_that_dies_while_it_is_sent_to_raises_no_signal(probe, authorit
             lines = probe(url(fake.port), "large=40", "large=40", "stale")
             assert lines[0] == "connected" and lines[-1] == "stale 1 failed 1", lines
             assert all(line.startswith("error SQ_CLOSED 08006 ") for line in lines[1:3]), lines
+
+
+def check_allocations(probe, *arguments, **env):
+    """Fails each allocation in turn: an error that says so, or the one effect that a failed connection has; no leak."""
+    count = 1
+    while True:
+        lines = probe(*arguments, PROBE_FAIL=str(count), **env)
+        total = int(lines.pop().removeprefix("allocations "))
+        if count > total:
+            assert not [line for line in lines if line.startswith("error ")]
+            return total
+        if not any("memory" in line for line in lines if line.startswith("error ")):
+            # The last thing that wants memory is Terminate, without which a connection ends as well.
+            assert count == total and not [line for line in lines if line.startswith("error ")], (count, lines)
+        count += 1
+
+
+@pytest.mark.slow
+def test_every_failed_allocation_is_an_error(probe, secure, server, authority, tmp_path):
+    both = f"postgresql://a@127.0.0.1:{free_port()},127.0.0.1:{server.port}/main?options=-c%20a.b%3Dc&target_session_attrs=primary"
+    assert check_allocations(probe, both, "query=SELECT 1", "large=1") > 20
+    file = tmp_path / "pass"
+    file.write_text("*:*:*:*:" + PASSWORD.replace("\\", "\\\\").replace(":", "\\:"))
+    file.chmod(0o600)
+    env = {"PGPASSFILE": str(file)}
+    secured = url(secure.port, "scram", sslmode="verify-full", sslrootcert=authority.root)
+    assert check_allocations(probe, secured, "query=SELECT 1", **env) > 20
+    assert check_allocations(probe, url(secure.port, "md5user", sslmode="disable"), **env) > 20
 
 
 # ---- SCRAM with a server that does not play fair

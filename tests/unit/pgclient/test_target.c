@@ -145,6 +145,8 @@ static void bad_urls_are_refused_with_a_reason(void **state)
         {"postgresql://u@h/?user=v&&port=1", "name=value"},
         {"postgresql://u@h/?sslmod=require", "unknown parameter 'sslmod'; there are: host, "},
         {"postgresql://u@h/?Host=x", "unknown parameter 'Host'"},
+        {"postgresql://u@h/?ssl=1", "unknown parameter 'ssl'"},
+        {"postgresql://u@h/?target=x", "unknown parameter 'target'"},
         {"postgresql://u@h/?=x", "unknown parameter ''"},
         {"postgresql://u@h/?sslmode=on", "one of disable, allow, prefer, require, verify-ca, verify-full"},
         {"postgresql://u@h/?target_session_attrs=master", "one of any, read-write, read-only, primary, standby"},
@@ -199,7 +201,8 @@ static void numbers_and_modes(void **state)
     assert_text(target->values[PGCLIENT_OPTIONS], "-c a=b");
     pgclient_target_free(target);
 
-    target = parse("sqld://u@h/?connect_timeout=-1&keepalives=0&ssl=true");
+    target = parse("sqld://u@h/?connect_timeout=-1&keepalives=0&ssl=true&target=replica");
+    assert_int_equal(target->session_attrs, PGCLIENT_PREFER_STANDBY);
     assert_int_equal(target->connect_timeout_us, 0);
     assert_false(target->has_keepalives);
     assert_int_equal(target->sslmode, PGCLIENT_SSL_REQUIRE);
