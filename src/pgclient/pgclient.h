@@ -47,7 +47,7 @@ const char *pgclient_target_user(const struct pgclient_target *target);
 const char *pgclient_target_label(const struct pgclient_target *target);
 /* Microseconds; 0: none. */
 int64_t pgclient_target_read_timeout_us(const struct pgclient_target *target);
-/* Whether two targets mean the same servers and login, so that a database of one can be attached to a connection of the
+/* Whether two targets mean the same servers, login and sslmode, so that a database of one can be attached to a connection of the
  * other. */
 bool pgclient_target_is_same_server(const struct pgclient_target *a, const struct pgclient_target *b);
 

@@ -629,7 +629,8 @@ int64_t pgclient_target_read_timeout_us(const struct pgclient_target *target)
 
 bool pgclient_target_is_same_server(const struct pgclient_target *a, const struct pgclient_target *b)
 {
-    if (a->host_count != b->host_count || a->session_attrs != b->session_attrs ||
+    /* A connection that is encrypted less than the other one wants is not its connection. */
+    if (a->host_count != b->host_count || a->session_attrs != b->session_attrs || a->sslmode != b->sslmode ||
         strcmp(a->values[PGCLIENT_USER], b->values[PGCLIENT_USER]) != 0)
         return false;
     for (size_t i = 0; i < a->host_count; i++) {

@@ -12,6 +12,7 @@
  *         stale           prints whether the connection is stale
  *         read            waits for a line on standard input
  *         fork            a child abandons the connection
+ *         socket          prints what is set on the socket
  *         large=MB        sends so many megabytes of queries at once, then reads the answers
  *
  * With PROBE_FAIL=N in the environment the N-th allocation of the room fails (the linker's --wrap), and the last line says
@@ -19,10 +20,14 @@
  *
  * Prints one line for each; a failure as "error STATUS SQLSTATE text [hint]". SIGPIPE has its default action: it would end
  * this program. */
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -185,6 +190,27 @@ static void do_fork(void)
     printf("forked\n");
 }
 
+static int option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t bytes = sizeof(value);
+    return getsockopt(fd, level, name, &value, &bytes) == 0 ? value : -1;
+}
+
+/* The only socket that this program has. */
+static void do_socket(void)
+{
+    for (int fd = 3; fd < 64; fd++) {
+        if (option(fd, SOL_SOCKET, SO_TYPE) < 0)
+            continue;
+        printf("socket nodelay %d keepalive %d idle %d interval %d count %d timeout %d cloexec %d\n",
+               option(fd, IPPROTO_TCP, TCP_NODELAY), option(fd, SOL_SOCKET, SO_KEEPALIVE),
+               option(fd, IPPROTO_TCP, TCP_KEEPIDLE), option(fd, IPPROTO_TCP, TCP_KEEPINTVL),
+               option(fd, IPPROTO_TCP, TCP_KEEPCNT), option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT),
+               (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    }
+}
+
 static void do_command(const char *command)
 {
     const char *value = strchr(command, '=');
@@ -217,6 +243,8 @@ static void do_command(const char *command)
         printf("read\n");
     } else if (strncmp(command, "fork", length) == 0) {
         do_fork();
+    } else if (strncmp(command, "socket", length) == 0) {
+        do_socket();
     } else if (strncmp(command, "large", length) == 0) {
         do_large(strtol(value, NULL, 10));
     } else {

@@ -192,6 +192,32 @@ def test_several_hosts_are_tried_in_order_and_all_named(probe, server, start):
         assert is_error(lines, "SQ_CLOSED", "Connection refused", f"127.0.0.1:{other.port}: the")
 
 
+def test_options_of_the_socket(probe, server):
+    given = {"keepalives_idle": 7, "keepalives_interval": 8, "keepalives_count": 9, "tcp_user_timeout": 1234}
+    assert probe(url(server.port, **given), "socket")[1] == (
+        "socket nodelay 1 keepalive 1 idle 7 interval 8 count 9 timeout 1234 cloexec 1"
+    )
+    off = probe(url(server.port, keepalives=0), "socket")[1]
+    assert off.startswith("socket nodelay 1 keepalive 0 ") and off.endswith(" timeout 0 cloexec 1")
+
+
+def test_a_host_that_does_not_even_accept_is_given_up_for_the_next(probe, server):
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        # Nobody accepts: when the queue is full, the kernel drops what comes.
+        waiting = [socket.socket() for _ in range(8)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        port = full.getsockname()[1]
+        assert is_error(probe(url(port, connect_timeout=1)), "SQ_CLOSED", "has not answered in time")
+        hosts = f"127.0.0.1:{port},127.0.0.1:{server.port}"
+        assert probe(f"postgresql://a@{hosts}/main?connect_timeout=1") == ["connected"]
+        for one in waiting:
+            one.close()
+
+
 def test_a_server_that_answers_with_an_error_ends_the_search(probe, server):
     lines = probe(f"postgresql://a@127.0.0.1:{server.port},127.0.0.1:{free_port()}/nowhere")
     # Its own words, and its own hint.
@@ -494,6 +520,7 @@ GARBAGE = [
     AUTHENTICATION_OK + b"S" + struct.pack("!I", 0x7FFFFFFF),
     b"E" + struct.pack("!I", 0x10000000),
     msg("v", struct.pack("!II", 0x30000, 5)),
+    msg("v", struct.pack("!II", 0x30000, 1) + b"_pq_.a\0") * 2,
     msg("E", b"junk"),
     msg("E", b""),
 ]
@@ -736,6 +763,20 @@ def test_what_nobody_asked_for_makes_a_connection_stale(probe):
 
     with FakeServer(talk) as fake:
         assert probe(url(fake.port), "stale", "receive=50")[1:3] == ["stale 1 failed 0", "server 57P01 going down"]
+
+
+def test_the_last_words_of_a_server_are_what_a_broken_connection_failed_of(probe):
+    farewell = msg("E", b"SFATAL\0C57P01\0Mgoing down\0\0")
+
+    def talk(connection):
+        read_startup(connection).sendall(b"".join(GREETING))
+        read_message(connection)
+        connection.sendall(GREETING[1] + farewell)
+        connection.shutdown(socket.SHUT_RD)
+
+    with FakeServer(talk) as fake:
+        lines = probe(url(fake.port), "large=40", "stale")
+        assert lines[1].endswith("the connection to the server is lost: going down") and lines[2] == "stale 1 failed 1", lines
 
 
 def test_a_server_that_starts_up_is_passed_over(probe, server):
