@@ -36,6 +36,7 @@ test  nodejs:node                       the Node.js drivers
 test  npm:npm                           fetches them
 test  default-jdk-headless:javac        the JDBC driver
 test  libpostgresql-jdbc-java           … itself
+test  openssl:openssl                   certificates for the tests of TLS
 test  xz-utils:xz                       unpacks CPython's source, for its sqlite3 tests
 test  tmux:tmux                         psql at a terminal: completion, Ctrl-C
 check clang                             the second compiler; sanitizers and fuzzers

@@ -1,5 +1,5 @@
-/* net/tls.h: TLS over a connected, non-blocking socket (OpenSSL 3). What differs from recv() and send() is only that each
- * call may have to wait for either direction.
+/* net/tls.h: TLS over a connected socket (OpenSSL 3). What differs from non-blocking recv() and send() is only that each
+ * call may have to wait for either direction. The socket's own mode does not matter: nothing here ever waits.
  *
  *   context ──► connection: handshake ──► read, write ──► close ──► free
  *

@@ -86,29 +86,31 @@ static sq_status answer_cleartext(struct pgclient *client, const struct pgclient
 /* --- MD5 ----------------------------------------------------------------------------------------------------------- */
 
 /* The hash of `first` and `second`, in hexadecimal. */
-static bool md5_hex(const struct net_openssl *openssl, const char *first, const void *second, size_t second_bytes,
-                    char to[MD5_HEX_BYTES + 1])
+static sq_status md5_hex(const struct net_openssl *openssl, const char *first, const void *second, size_t second_bytes,
+                         struct sq_error *err, char to[MD5_HEX_BYTES + 1])
 {
     static const char digits[] = "0123456789abcdef";
     struct sq_buf both;
     sq_buf_init(&both, SIZE_MAX / 2);
-    uint8_t hash[MD5_BYTES];
     /* In one piece, so that no copy is left behind when the buffer grows. */
-    bool is_good = sq_buf_reserve(&both, strlen(first) + second_bytes);
-    if (is_good) {
-        sq_buf_put_text(&both, first);
-        sq_buf_put(&both, second, second_bytes);
-        is_good =
-            openssl->EVP_Digest(sq_buf_bytes(&both), sq_buf_length(&both), hash, NULL, openssl->EVP_md5(), NULL) == 1;
-        explicit_bzero(both.data, both.cap);
-    }
+    if (!sq_buf_reserve(&both, strlen(first) + second_bytes))
+        return sq_buf_check(&both, err);
+    sq_buf_put_text(&both, first);
+    sq_buf_put(&both, second, second_bytes);
+    uint8_t hash[MD5_BYTES];
+    int result = openssl->EVP_Digest(sq_buf_bytes(&both), sq_buf_length(&both), hash, NULL, openssl->EVP_md5(), NULL);
+    explicit_bzero(both.data, both.cap);
     sq_buf_done(&both);
-    for (size_t i = 0; is_good && i < MD5_BYTES; i++) {
+    openssl->ERR_clear_error();
+    if (result != 1)
+        return sq_fail_sql(err, SQ_INVALID, "28000",
+                           "the server asks for an MD5 password, which OpenSSL refuses to compute");
+    for (size_t i = 0; i < MD5_BYTES; i++) {
         to[2 * i] = digits[hash[i] >> 4];
         to[2 * i + 1] = digits[hash[i] & 15];
     }
     to[MD5_HEX_BYTES] = '\0';
-    return is_good;
+    return SQ_OK;
 }
 
 /* "md5" and md5(md5(password user) salt). */
@@ -119,17 +121,16 @@ static sq_status answer_md5(struct pgclient *client, const struct pgclient_attem
     SQ_TRY(need_password(attempt, auth, err));
     SQ_TRY(net_openssl_load(err, &openssl));
     const char *user = attempt->target->values[PGCLIENT_USER];
-    char inner[MD5_HEX_BYTES + 1] = "";
-    char outer[MD5_HEX_BYTES + 1] = "";
-    bool is_good = md5_hex(openssl, auth->password, user, strlen(user), inner) &&
-                   md5_hex(openssl, inner, salt->data, salt->length, outer);
+    char inner[MD5_HEX_BYTES + 1];
+    char outer[MD5_HEX_BYTES + 1];
+    SQ_TRY(md5_hex(openssl, auth->password, user, strlen(user), err, inner));
+    sq_status status = md5_hex(openssl, inner, salt->data, salt->length, err, outer);
+    /* Who has it can log in. */
+    explicit_bzero(inner, sizeof(inner));
+    if (status != SQ_OK)
+        return status;
     char answer[MD5_ANSWER_BYTES];
     (void)snprintf(answer, sizeof(answer), "md5%s", outer);
-    explicit_bzero(inner, sizeof(inner));
-    openssl->ERR_clear_error();
-    if (!is_good)
-        return sq_fail_sql(err, SQ_INVALID, "28000",
-                           "the server asks for an MD5 password, which OpenSSL refuses to compute");
     pgwire_put_password(&client->out, answer);
     auth->state = PGCLIENT_AUTH_ANSWERED;
     return flush_and_wipe(client, attempt, err);

@@ -219,6 +219,26 @@ struct sq_buf *pgclient_out(struct pgclient *client)
     return &client->out;
 }
 
+/* A server that ends a connection says why before it closes: what it has said is worth more than "Broken pipe". */
+static sq_status fail_with_last_words(struct pgclient *client, sq_status status, struct sq_error *err)
+{
+    struct sq_error said;
+    sq_error_clear(&said);
+    struct pgwire_frame frame;
+    sq_status found;
+    do {
+        frame_done(client);
+        short events;
+        found = frame_take(client, &said, &frame);
+        if (found == SQ_BUSY)
+            found = pgclient_stream_read_now(client, &said, &events) == SQ_OK ? frame_take(client, &said, &frame)
+                                                                              : SQ_CLOSED;
+    } while (found == SQ_OK && frame.type != PGWIRE_ERROR_RESPONSE);
+    bool is_said = found == SQ_OK && pgclient_fail_report(&frame, &said) != SQ_OK && said.status != SQ_PROTOCOL;
+    pgclient_fail(client, status, is_said ? &said : err);
+    return check_alive(client, err);
+}
+
 sq_status pgclient_send(struct pgclient *client, struct sq_error *err)
 {
     SQ_TRY(check_alive(client, err));
@@ -230,8 +250,7 @@ sq_status pgclient_send(struct pgclient *client, struct sq_error *err)
         return SQ_OK;
     }
     /* Whatever the reason: half a message may have gone. */
-    pgclient_fail(client, status, err);
-    return check_alive(client, err);
+    return fail_with_last_words(client, status, err);
 }
 
 sq_status pgclient_receive(struct pgclient *client, int64_t timeout_us, struct sq_error *err,

@@ -54,6 +54,7 @@ struct pgclient {
     struct pgclient_note *statuses;
     size_t status_count;
     struct pgclient_note *refused;
+    bool is_negotiated; /* `refused` has been filled */
     /* For pgclient_cancel(): set while connecting, never changed afterwards. */
     struct sockaddr_storage peer;
     socklen_t peer_bytes;

@@ -10,6 +10,7 @@
  * Names are resolved by getaddrinfo(), which has time limits of its own (resolv.conf(5)); connect_timeout is for one
  * address, from the socket to ReadyForQuery. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -82,6 +83,15 @@ static sq_status connect_wait(int fd, const struct address *address, int64_t dea
     return status;
 }
 
+/* From here on each call says whether it may wait (stream.c). */
+static sq_status set_blocking(int fd, struct sq_error *err)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0)
+        return sq_fail_errno(err, errno, "cannot set a socket's mode");
+    return SQ_OK;
+}
+
 static sq_status open_socket(const struct address *address, const struct pgclient_attempt *attempt,
                              struct sq_error *err, int *ret_fd)
 {
@@ -92,6 +102,8 @@ static sq_status open_socket(const struct address *address, const struct pgclien
     sq_status status = set_options(fd, family, attempt->target, err);
     if (status == SQ_OK)
         status = connect_wait(fd, address, attempt->deadline_us, err);
+    if (status == SQ_OK)
+        status = set_blocking(fd, err);
     if (status != SQ_OK) {
         close(fd);
         return status;

@@ -26,43 +26,57 @@
 
 enum { KEY_MODE_OURS = 0077, KEY_MODE_ROOTS = 0027 }; /* bits that must not be there */
 
+enum { FILE_MAX = 4096 };
+
 /* The files of one connection; "" where there is none. */
 struct files {
-    char root[4096];
-    char certificate[4096];
-    char key[4096];
+    char root[FILE_MAX];
+    char certificate[FILE_MAX];
+    char key[FILE_MAX];
 };
-enum { FILE_MAX = 4096 };
+
+static sq_status fail_file(const char *file, int failure, struct sq_error *err)
+{
+    (void)sq_fail_errno(err, failure, "cannot use the file '%.400s'", file);
+    err->status = SQ_INVALID;
+    return SQ_INVALID;
+}
+
+/* A file that was named, and has to be there. */
+static sq_status take_named(const char *named, struct sq_error *err, char to[FILE_MAX])
+{
+    struct stat info;
+    if (strlen(named) >= FILE_MAX)
+        return sq_fail(err, SQ_INVALID, "a certificate's path is longer than %d bytes", FILE_MAX - 1);
+    if (stat(named, &info) != 0)
+        return fail_file(named, errno, err);
+    (void)snprintf(to, FILE_MAX, "%s", named);
+    return SQ_OK;
+}
 
 /* The option's file, else the one of that name in ~/.postgresql, if it exists. */
 static sq_status find_file(const struct pgclient_target *target, enum pgclient_option option, const char *preset,
                            struct sq_error *err, char to[FILE_MAX])
 {
+    to[0] = '\0';
     const char *named = target->values[option];
-    struct stat info;
+    if (named != NULL && (option != PGCLIENT_SSLROOTCERT || strcmp(named, NET_TLS_SYSTEM_ROOTS) != 0))
+        return take_named(named, err, to);
     if (named != NULL) {
-        if (option == PGCLIENT_SSLROOTCERT && strcmp(named, NET_TLS_SYSTEM_ROOTS) == 0) {
-            (void)snprintf(to, FILE_MAX, "%s", named);
-            return SQ_OK;
-        }
-        if (strlen(named) >= FILE_MAX)
-            return sq_fail(err, SQ_INVALID, "a certificate's path is longer than %d bytes", FILE_MAX - 1);
-        if (stat(named, &info) != 0) {
-            (void)sq_fail_errno(err, errno, "cannot use the file '%.400s'", named);
-            err->status = SQ_INVALID;
-            return SQ_INVALID;
-        }
         (void)snprintf(to, FILE_MAX, "%s", named);
         return SQ_OK;
     }
-    to[0] = '\0';
-    char *home = pgclient_home();
-    if (home != NULL) {
-        int length = snprintf(to, FILE_MAX, "%s/.postgresql/%s", home, preset);
-        if (length < 0 || length >= FILE_MAX || stat(to, &info) != 0)
-            to[0] = '\0';
-    }
+    char *home = NULL;
+    SQ_TRY(pgclient_home(err, &home));
+    if (home == NULL)
+        return SQ_OK;
+    struct stat info;
+    int length = snprintf(to, FILE_MAX, "%s/.postgresql/%s", home, preset);
     free(home);
+    bool is_missing =
+        length < 0 || length >= FILE_MAX || (stat(to, &info) != 0 && (errno == ENOENT || errno == ENOTDIR));
+    if (is_missing)
+        to[0] = '\0';
     return SQ_OK;
 }
 
@@ -70,13 +84,10 @@ static sq_status find_file(const struct pgclient_target *target, enum pgclient_o
 static sq_status check_key(const char *key, struct sq_error *err)
 {
     struct stat info;
-    if (stat(key, &info) != 0) {
-        (void)sq_fail_errno(err, errno, "cannot use the key '%.400s'", key);
-        err->status = SQ_INVALID;
-        return SQ_INVALID;
-    }
+    if (stat(key, &info) != 0)
+        return fail_file(key, errno, err);
     if (!S_ISREG(info.st_mode))
-        return sq_fail(err, SQ_INVALID, "the key '%.400s' is not a file", key);
+        return sq_fail(err, SQ_INVALID, "the key '%.400s' is not a plain file", key);
     mode_t excess = info.st_mode & (info.st_uid == 0 && geteuid() != 0 ? KEY_MODE_ROOTS : KEY_MODE_OURS);
     if (excess == 0)
         return SQ_OK;

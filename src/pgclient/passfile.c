@@ -21,19 +21,19 @@ static sq_status fail_memory(struct sq_error *err)
 /* passfile, PGPASSFILE, ~/.pgpass; NULL in *ret_path: there is no home. */
 static sq_status find_path(const struct pgclient_target *target, struct sq_error *err, char **ret_path)
 {
+    static const char name[] = "/.pgpass";
     const char *named = target->values[PGCLIENT_PASSFILE];
-    char *path = NULL;
-    if (named != NULL) {
-        path = strdup(named);
-    } else {
-        char *home = pgclient_home();
-        if (home == NULL)
-            return SQ_OK;
-        int length = asprintf(&path, "%s/.pgpass", home);
-        free(home);
-        if (length < 0)
-            path = NULL;
-    }
+    char *home = NULL;
+    if (named == NULL)
+        SQ_TRY(pgclient_home(err, &home));
+    if (named == NULL && home == NULL)
+        return SQ_OK;
+    const char *directory = named != NULL ? named : home;
+    size_t bytes = strlen(directory) + sizeof(name);
+    char *path = malloc(bytes);
+    if (path != NULL)
+        (void)snprintf(path, bytes, "%s%s", directory, named != NULL ? "" : name);
+    free(home);
     if (path == NULL)
         return fail_memory(err);
     *ret_path = path;

@@ -75,6 +75,10 @@ static sq_status note_negotiated(struct pgclient *client, const struct pgwire_fr
 {
     struct pgwire_negotiate negotiate;
     SQ_TRY(pgwire_negotiate_decode(frame, err, &negotiate));
+    /* Once: a list without end would take memory without end. */
+    if (client->is_negotiated)
+        return sq_fail(err, SQ_PROTOCOL, "the server sent NegotiateProtocolVersion twice");
+    client->is_negotiated = true;
     struct pgwire_texts rest = negotiate.options;
     for (struct pgwire_text option; pgwire_texts_next(&rest, &option);)
         SQ_TRY(pgclient_note_refused(client, option.data, err));

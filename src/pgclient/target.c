@@ -58,6 +58,18 @@ static const struct option_info options[PGCLIENT_OPTION_COUNT] = {
     [PGCLIENT_OPTIONS] = {"options", "PGOPTIONS", NULL},
 };
 
+/* Other ways to say it. */
+static const struct alias {
+    const char *name;
+    const char *value;
+    enum pgclient_option option;
+    const char *meaning;
+} aliases[] = {
+    {"ssl", "true", PGCLIENT_SSLMODE, "require"}, /* JDBC's, which libpq knows too */
+    {"target", "replica", PGCLIENT_SESSION_ATTRS, "prefer-standby"},
+    {"target", "primary", PGCLIENT_SESSION_ATTRS, "primary"},
+};
+
 static const char *const schemes[] = {"postgresql://", "postgres://", "sqld://"};
 static const char *const sslmodes[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
 static const char *const session_attrs[] = {"any", "read-write", "read-only", "primary", "standby", "prefer-standby"};
@@ -227,8 +239,10 @@ static sq_status fail_unknown(const char *name, struct sq_error *err)
     for (size_t i = 0; i < PGCLIENT_OPTION_COUNT; i++)
         sq_buf_printf(&names, "%s%s", i > 0 ? ", " : "", options[i].name);
     sq_buf_put_u8(&names, 0);
+    if (names.is_failed)
+        return fail_memory(err);
     return sq_fail(err, SQ_INVALID, "the server's URL has an unknown parameter '%.64s'; there are: %s", name,
-                   names.is_failed ? "(out of memory)" : (const char *)sq_buf_bytes(&names));
+                   (const char *)sq_buf_bytes(&names));
 }
 
 /* One name=value of the query. */
@@ -250,10 +264,12 @@ static sq_status parse_parameter(struct pgclient_target *target, const char *fro
         if (strcmp(text, options[i].name) == 0)
             return value_decode(target, (enum pgclient_option)i, value, value_length, err);
     }
-    /* JDBC's way to say it, which libpq knows too. */
-    static const char ssl_true[] = "true";
-    if (strcmp(text, "ssl") == 0 && value_length == strlen(ssl_true) && memcmp(value, ssl_true, value_length) == 0)
-        return value_decode(target, PGCLIENT_SSLMODE, "require", strlen("require"), err);
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+        const struct alias *alias = &aliases[i];
+        if (strcmp(text, alias->name) == 0 && value_length == strlen(alias->value) &&
+            memcmp(value, alias->value, value_length) == 0)
+            return value_decode(target, alias->option, alias->meaning, strlen(alias->meaning), err);
+    }
     return fail_unknown(text, err);
 }
 
@@ -300,45 +316,48 @@ static sq_status parse_url(struct pgclient_target *target, const char *url, stru
 
 /* --- Environment and defaults -------------------------------------------------------------------------------------- */
 
-/* This user's entry in the system's list; *ret_text holds its texts. NULL: there is none, or no memory. */
-static struct passwd *user_entry(struct passwd *entry, char **ret_text)
+/* This user's name or home directory from the system's list; *ret_value is to be freed, NULL: it is not there. */
+static sq_status ask_system(bool is_home, struct sq_error *err, char **ret_value)
 {
-    *ret_text = malloc(TARGET_PASSWD_BYTES_MAX);
+    char *text = malloc(TARGET_PASSWD_BYTES_MAX);
+    if (text == NULL)
+        return fail_memory(err);
+    struct passwd entry;
     struct passwd *found = NULL;
-    if (*ret_text == NULL || getpwuid_r(geteuid(), entry, *ret_text, TARGET_PASSWD_BYTES_MAX, &found) != 0)
-        return NULL;
-    return found;
+    int result = getpwuid_r(geteuid(), &entry, text, TARGET_PASSWD_BYTES_MAX, &found);
+    const char *value = "";
+    if (result == 0 && found != NULL)
+        value = is_home ? found->pw_dir : found->pw_name;
+    char *copy = value[0] != '\0' ? strdup(value) : NULL;
+    bool has_memory = result != ENOMEM && (copy != NULL || value[0] == '\0');
+    free(text);
+    if (!has_memory)
+        return fail_memory(err);
+    *ret_value = copy;
+    return SQ_OK;
 }
 
-char *pgclient_home(void)
+sq_status pgclient_home(struct sq_error *err, char **ret_home)
 {
     const char *home = secure_getenv("HOME");
-    if (home != NULL && home[0] != '\0')
-        return strdup(home);
-    struct passwd entry;
-    char *text = NULL;
-    const struct passwd *found = user_entry(&entry, &text);
-    char *copy = found != NULL && found->pw_dir[0] != '\0' ? strdup(found->pw_dir) : NULL;
-    free(text);
-    return copy;
+    if (home == NULL || home[0] == '\0')
+        return ask_system(true, err, ret_home);
+    char *copy = strdup(home);
+    if (copy == NULL)
+        return fail_memory(err);
+    *ret_home = copy;
+    return SQ_OK;
 }
 
 static sq_status preset_user(struct pgclient_target *target, struct sq_error *err)
 {
-    struct passwd entry;
-    char *text = NULL;
-    const struct passwd *found = user_entry(&entry, &text);
-    if (found != NULL)
-        target->values[PGCLIENT_USER] = strdup(found->pw_name);
-    bool is_missing = found == NULL;
-    free(text);
-    if (is_missing) {
-        sq_status status = sq_fail(err, SQ_INVALID, "who connects to the server? The system knows no name for user %lu",
-                                   (unsigned long)geteuid());
-        sq_error_set_hint(err, "Name the user in the URL: postgresql://user@host/database, or in PGUSER.");
-        return status;
-    }
-    return target->values[PGCLIENT_USER] != NULL ? SQ_OK : fail_memory(err);
+    SQ_TRY(ask_system(false, err, &target->values[PGCLIENT_USER]));
+    if (target->values[PGCLIENT_USER] != NULL)
+        return SQ_OK;
+    sq_status status = sq_fail(err, SQ_INVALID, "who connects to the server? The system knows no name for user %lu",
+                               (unsigned long)geteuid());
+    sq_error_set_hint(err, "Name the user in the URL: postgresql://user@host/database, or in PGUSER.");
+    return status;
 }
 
 static bool has_system_roots(const struct pgclient_target *target)
@@ -610,7 +629,8 @@ int64_t pgclient_target_read_timeout_us(const struct pgclient_target *target)
 
 bool pgclient_target_is_same_server(const struct pgclient_target *a, const struct pgclient_target *b)
 {
-    if (a->host_count != b->host_count || a->session_attrs != b->session_attrs ||
+    /* A connection that is encrypted less than the other one wants is not its connection. */
+    if (a->host_count != b->host_count || a->session_attrs != b->session_attrs || a->sslmode != b->sslmode ||
         strcmp(a->values[PGCLIENT_USER], b->values[PGCLIENT_USER]) != 0)
         return false;
     for (size_t i = 0; i < a->host_count; i++) {

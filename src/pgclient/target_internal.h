@@ -85,9 +85,9 @@ static inline bool pgclient_host_is_unix(const struct pgclient_host *host)
     return host->address == NULL && host->name[0] == '/';
 }
 
-/* The home directory of whoever runs this, as libpq finds it: HOME, then the system's list of users. NULL: unknown.
- * Free it with free(). */
-char *pgclient_home(void);
+/* The home directory of whoever runs this, as libpq finds it: HOME, then the system's list of users. OK: *ret_home is to be
+ * freed with free(); NULL: there is none. SQ_NOMEM. */
+SQ_MUST_USE sq_status pgclient_home(struct sq_error *err, char **ret_home);
 
 /* Frees a text that may hold a secret. NULL is allowed. */
 void pgclient_secret_free(char *secret);

@@ -12,14 +12,22 @@
  *         stale           prints whether the connection is stale
  *         read            waits for a line on standard input
  *         fork            a child abandons the connection
+ *         socket          prints what is set on the socket
  *         large=MB        sends so many megabytes of queries at once, then reads the answers
+ *
+ * With PROBE_FAIL=N in the environment the N-th allocation of the room fails (the linker's --wrap), and the last line says
+ * how many there were.
  *
  * Prints one line for each; a failure as "error STATUS SQLSTATE text [hint]". SIGPIPE has its default action: it would end
  * this program. */
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +36,43 @@
 #include "pgclient/pgclient.h"
 #include "pgwire/backend.h"
 #include "pgwire/frontend.h"
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+char *__real_strdup(const char *text);
+char *__real_strndup(const char *text, size_t length);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+char *__wrap_strdup(const char *text);
+char *__wrap_strndup(const char *text, size_t length);
+
+static long fail_at;
+static long allocation_count;
+
+static bool must_fail(void)
+{
+    return ++allocation_count == fail_at;
+}
+
+void *__wrap_malloc(size_t bytes)
+{
+    return must_fail() ? NULL : __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t count, size_t bytes)
+{
+    return must_fail() ? NULL : __real_calloc(count, bytes);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return must_fail() ? NULL : __real_strdup(text);
+}
+
+char *__wrap_strndup(const char *text, size_t length)
+{
+    return must_fail() ? NULL : __real_strndup(text, length);
+}
 
 static struct pgclient *client;
 static volatile sig_atomic_t alarm_result = -1;
@@ -145,6 +190,27 @@ static void do_fork(void)
     printf("forked\n");
 }
 
+static int option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t bytes = sizeof(value);
+    return getsockopt(fd, level, name, &value, &bytes) == 0 ? value : -1;
+}
+
+/* The only socket that this program has. */
+static void do_socket(void)
+{
+    for (int fd = 3; fd < 64; fd++) {
+        if (option(fd, SOL_SOCKET, SO_TYPE) < 0)
+            continue;
+        printf("socket nodelay %d keepalive %d idle %d interval %d count %d timeout %d cloexec %d\n",
+               option(fd, IPPROTO_TCP, TCP_NODELAY), option(fd, SOL_SOCKET, SO_KEEPALIVE),
+               option(fd, IPPROTO_TCP, TCP_KEEPIDLE), option(fd, IPPROTO_TCP, TCP_KEEPINTVL),
+               option(fd, IPPROTO_TCP, TCP_KEEPCNT), option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT),
+               (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    }
+}
+
 static void do_command(const char *command)
 {
     const char *value = strchr(command, '=');
@@ -177,6 +243,8 @@ static void do_command(const char *command)
         printf("read\n");
     } else if (strncmp(command, "fork", length) == 0) {
         do_fork();
+    } else if (strncmp(command, "socket", length) == 0) {
+        do_socket();
     } else if (strncmp(command, "large", length) == 0) {
         do_large(strtol(value, NULL, 10));
     } else {
@@ -185,7 +253,7 @@ static void do_command(const char *command)
     (void)fflush(stdout);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     struct sq_error err;
     sq_error_clear(&err);
@@ -205,4 +273,14 @@ int main(int argc, char **argv)
     pgclient_free(client);
     pgclient_target_free(target);
     return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *fail = getenv("PROBE_FAIL");
+    fail_at = fail != NULL ? strtol(fail, NULL, 10) : 0;
+    int result = run(argc, argv);
+    if (fail != NULL)
+        printf("allocations %ld\n", allocation_count);
+    return result;
 }

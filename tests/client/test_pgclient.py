@@ -38,7 +38,8 @@ def probe(tmp_path_factory):
     source = ROOT / "src"
     units = [*source.glob("pgclient/*.c"), *source.glob("net/tls*.c"), *source.glob("base/*.c"), *source.glob("pgwire/*.c")]
     command = ["cc", "-std=gnu11", "-D_GNU_SOURCE", '-DSQLD_VERSION="0"', "-O1", "-g", "-fsanitize=address,undefined",
-               "-fno-sanitize-recover=all", "-I", source, "-o", out, HERE / "pgclient_probe.c", *units, "-pthread", "-lm"]  # fmt: skip
+               "-fno-sanitize-recover=all", "-I", source, "-o", out, HERE / "pgclient_probe.c", *units, "-pthread", "-lm",
+               "-Wl,--wrap=malloc,--wrap=calloc,--wrap=strdup,--wrap=strndup"]  # fmt: skip
     subprocess.run([*map(str, command)], check=True, timeout=110)
     home = tmp_path_factory.mktemp("home")
 
@@ -189,6 +190,32 @@ def test_several_hosts_are_tried_in_order_and_all_named(probe, server, start):
     for attrs in ("read-only", "standby"):
         lines = probe(f"postgresql://a@{both}/main?target_session_attrs={attrs}")
         assert is_error(lines, "SQ_CLOSED", "Connection refused", f"127.0.0.1:{other.port}: the")
+
+
+def test_options_of_the_socket(probe, server):
+    given = {"keepalives_idle": 7, "keepalives_interval": 8, "keepalives_count": 9, "tcp_user_timeout": 1234}
+    assert probe(url(server.port, **given), "socket")[1] == (
+        "socket nodelay 1 keepalive 1 idle 7 interval 8 count 9 timeout 1234 cloexec 1"
+    )
+    off = probe(url(server.port, keepalives=0), "socket")[1]
+    assert off.startswith("socket nodelay 1 keepalive 0 ") and off.endswith(" timeout 0 cloexec 1")
+
+
+def test_a_host_that_does_not_even_accept_is_given_up_for_the_next(probe, server):
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        # Nobody accepts: when the queue is full, the kernel drops what comes.
+        waiting = [socket.socket() for _ in range(8)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        port = full.getsockname()[1]
+        assert is_error(probe(url(port, connect_timeout=1)), "SQ_CLOSED", "has not answered in time")
+        hosts = f"127.0.0.1:{port},127.0.0.1:{server.port}"
+        assert probe(f"postgresql://a@{hosts}/main?connect_timeout=1") == ["connected"]
+        for one in waiting:
+            one.close()
 
 
 def test_a_server_that_answers_with_an_error_ends_the_search(probe, server):
@@ -493,6 +520,7 @@ GARBAGE = [
     AUTHENTICATION_OK + b"S" + struct.pack("!I", 0x7FFFFFFF),
     b"E" + struct.pack("!I", 0x10000000),
     msg("v", struct.pack("!II", 0x30000, 5)),
+    msg("v", struct.pack("!II", 0x30000, 1) + b"_pq_.a\0") * 2,
     msg("E", b"junk"),
     msg("E", b""),
 ]
@@ -605,6 +633,34 @@ def test_a_server_that_dies_while_it_is_sent_to_raises_no_signal(probe, authorit
             assert all(line.startswith("error SQ_CLOSED 08006 ") for line in lines[1:3]), lines
 
 
+def check_allocations(probe, *arguments, **env):
+    """Fails each allocation in turn: an error that says so, or the one effect that a failed connection has; no leak."""
+    count = 1
+    while True:
+        lines = probe(*arguments, PROBE_FAIL=str(count), **env)
+        total = int(lines.pop().removeprefix("allocations "))
+        if count > total:
+            assert not [line for line in lines if line.startswith("error ")]
+            return total
+        if not any("memory" in line for line in lines if line.startswith("error ")):
+            # The last thing that wants memory is Terminate, without which a connection ends as well.
+            assert count == total and not [line for line in lines if line.startswith("error ")], (count, lines)
+        count += 1
+
+
+@pytest.mark.slow
+def test_every_failed_allocation_is_an_error(probe, secure, server, authority, tmp_path):
+    both = f"postgresql://a@127.0.0.1:{free_port()},127.0.0.1:{server.port}/main?options=-c%20a.b%3Dc&target_session_attrs=primary"
+    assert check_allocations(probe, both, "query=SELECT 1", "large=1") > 20
+    file = tmp_path / "pass"
+    file.write_text("*:*:*:*:" + PASSWORD.replace("\\", "\\\\").replace(":", "\\:"))
+    file.chmod(0o600)
+    env = {"PGPASSFILE": str(file)}
+    secured = url(secure.port, "scram", sslmode="verify-full", sslrootcert=authority.root)
+    assert check_allocations(probe, secured, "query=SELECT 1", **env) > 20
+    assert check_allocations(probe, url(secure.port, "md5user", sslmode="disable"), **env) > 20
+
+
 # ---- SCRAM with a server that does not play fair
 def scram_server(connection, mechanisms=b"SCRAM-SHA-256\0\0", iterations=4096, password=PASSWORD, tls=None,
                  seen=None, nonce=lambda ours: ours + "more", final=None, end=AUTHENTICATION_OK):  # fmt: skip
@@ -707,6 +763,20 @@ def test_what_nobody_asked_for_makes_a_connection_stale(probe):
 
     with FakeServer(talk) as fake:
         assert probe(url(fake.port), "stale", "receive=50")[1:3] == ["stale 1 failed 0", "server 57P01 going down"]
+
+
+def test_the_last_words_of_a_server_are_what_a_broken_connection_failed_of(probe):
+    farewell = msg("E", b"SFATAL\0C57P01\0Mgoing down\0\0")
+
+    def talk(connection):
+        read_startup(connection).sendall(b"".join(GREETING))
+        read_message(connection)
+        connection.sendall(GREETING[1] + farewell)
+        connection.shutdown(socket.SHUT_RD)
+
+    with FakeServer(talk) as fake:
+        lines = probe(url(fake.port), "large=40", "stale")
+        assert lines[1].endswith("the connection to the server is lost: going down") and lines[2] == "stale 1 failed 1", lines
 
 
 def test_a_server_that_starts_up_is_passed_over(probe, server):

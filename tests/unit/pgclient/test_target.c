@@ -145,6 +145,8 @@ static void bad_urls_are_refused_with_a_reason(void **state)
         {"postgresql://u@h/?user=v&&port=1", "name=value"},
         {"postgresql://u@h/?sslmod=require", "unknown parameter 'sslmod'; there are: host, "},
         {"postgresql://u@h/?Host=x", "unknown parameter 'Host'"},
+        {"postgresql://u@h/?ssl=1", "unknown parameter 'ssl'"},
+        {"postgresql://u@h/?target=x", "unknown parameter 'target'"},
         {"postgresql://u@h/?=x", "unknown parameter ''"},
         {"postgresql://u@h/?sslmode=on", "one of disable, allow, prefer, require, verify-ca, verify-full"},
         {"postgresql://u@h/?target_session_attrs=master", "one of any, read-write, read-only, primary, standby"},
@@ -199,7 +201,8 @@ static void numbers_and_modes(void **state)
     assert_text(target->values[PGCLIENT_OPTIONS], "-c a=b");
     pgclient_target_free(target);
 
-    target = parse("sqld://u@h/?connect_timeout=-1&keepalives=0&ssl=true");
+    target = parse("sqld://u@h/?connect_timeout=-1&keepalives=0&ssl=true&target=replica");
+    assert_int_equal(target->session_attrs, PGCLIENT_PREFER_STANDBY);
     assert_int_equal(target->connect_timeout_us, 0);
     assert_false(target->has_keepalives);
     assert_int_equal(target->sslmode, PGCLIENT_SSL_REQUIRE);
@@ -274,12 +277,13 @@ static void limits(void **state)
 {
     (void)state;
     char url[70 * 1024] = "sqld://u@h";
-    for (size_t i = 1; i < PGCLIENT_HOSTS_MAX; i++)
-        strncat(url, ",h", sizeof(url) - strlen(url) - 1);
+    char *end = url + strlen(url);
+    for (size_t i = 1; i < PGCLIENT_HOSTS_MAX; i++, end += 2)
+        memcpy(end, ",h", 3);
     struct pgclient_target *target = parse(url);
     assert_int_equal(target->host_count, PGCLIENT_HOSTS_MAX);
     pgclient_target_free(target);
-    strncat(url, ",h", sizeof(url) - strlen(url) - 1);
+    memcpy(end, ",h", 3);
     assert_refused(url, "65 hosts; at most 64");
 
     static const char prefix[] = "sqld://u@h/";
@@ -309,6 +313,7 @@ static void same_servers(void **state)
         {"sqld://u@h,i/a", "sqld://u@h/a", false},
         {"sqld://u@h,i/a", "sqld://u@i,h/a", false},
         {"sqld://u@h/a", "sqld://u@h/a?target_session_attrs=standby", false},
+        {"sqld://u@h/a", "sqld://u@h/a?sslmode=require", false},
         {"sqld://u@h/a?hostaddr=127.0.0.1", "sqld://u@i/a?hostaddr=127.0.0.1", true},
         {"sqld://u@h/a?hostaddr=127.0.0.1", "sqld://u@h/a?hostaddr=127.0.0.2", false},
         {"sqld://u@/a?host=/run", "sqld://u@%2frun/b", true},
