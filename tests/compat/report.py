@@ -2,7 +2,7 @@
 
 import difflib
 
-from results import CRASH, END, FAIL, OK, SKIP
+from results import ABSENT, CRASH, END, FAIL, OK, SKIP
 
 TITLES_SHOWN_MAX = 40
 SAME_SHOWN_MAX = 4  # of a unit's differences of one kind; more are counted
@@ -33,7 +33,7 @@ def rows(done):
 HEAD = ("program", "baseline passed", "drop-in passed", "differences", "of all", "unexpected", "units without any")
 
 
-def table(done, skipped):
+def table(done, skipped, failed):
     """As plain text."""
     lines = [HEAD, *rows(done)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
@@ -46,6 +46,8 @@ def table(done, skipped):
             text += f'STALE {module.NAME}: no test differs any more that matches "{known.pattern}"\n'
     for module, why in skipped:
         text += f"SKIPPED {module.TITLE}: {why}\n"
+    for module, why in failed:
+        text += f"FAILED {module.TITLE}: {why}\n"
     return text
 
 
@@ -69,6 +71,16 @@ def difference(d):
     return text
 
 
+def absent(found):
+    """There is nothing to say about tests that did not run but their names."""
+    units = {}
+    for d in found:
+        if d.dropin.outcome == ABSENT:
+            units.setdefault((d.unit, d.reason), []).append(d.name)
+    for (unit, reason), names in units.items():
+        yield f"{unit}, did not run: {', '.join(names)}\n" + (f"    known: {reason}\n" if reason else "")
+
+
 def grouped(found):
     """(unit, name, before, after, reason) of each difference; many of a kind in one unit are one, with their number."""
     kinds = {}
@@ -84,7 +96,8 @@ def grouped(found):
 def differences(compared, *, details):
     """In full, or the titles of the first ones that are unexpected."""
     if details:
-        return "".join([f"=== {compared.program}\n", *map(difference, compared.differences)])
+        told = [difference(d) for d in compared.differences if d.dropin.outcome != ABSENT]
+        return "".join([f"=== {compared.program}\n", *told, *absent(compared.differences)])
     rows = [
         f"  {unit} {name}: {before} -> {after}\n" for unit, name, before, after, _ in grouped(compared.unexpected())
     ]

@@ -133,7 +133,8 @@ def test_many_differences_of_a_kind_are_told_once():
     one, other = results(**dict.fromkeys(names, OK), last=OK), results("drop-in", last=FAIL)
     told = report.differences(compare(one, other), details=False)
     assert told == "  unit t0 and 19 more: ok -> absent\n  unit last: ok -> fail\n"
-    assert report.differences(compare(one, other), details=True).count("ok -> absent") == 20
+    told = report.differences(compare(one, other), details=True)
+    assert all(f"{name}," in told or f"{name}\n" in told for name in names)
 
 
 def test_results_come_back_from_their_file(tmp_path):
