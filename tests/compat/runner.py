@@ -21,6 +21,8 @@ from server import Sqld, program  # noqa: E402
 from results import CRASH, END, FAIL, OK, Results  # noqa: E402
 
 BASELINE, DROP_IN = "baseline", "drop-in"
+# Where the drop-in's databases are: all passed on to the real library; files on a server; private in-memory ones too.
+LOCAL, REMOTE, REMOTE_WITH_MEMORY = "local", "remote", "remote with memory"
 OUTPUT_BYTES_MAX = 256 * 1024 * 1024
 
 
@@ -101,15 +103,15 @@ def play(command, *, cwd, env, limit_s, out, stdin=None):
 class Run:
     """One program with one library: its directory, environment, server and results.
 
-    `is_remote`: with the drop-in library, all file databases are of a server that is started for this run; otherwise
-    the drop-in passes everything on to the real library."""
+    With the drop-in library and a place that is not LOCAL, the databases are those of a server that is started for this
+    run. The baseline is always local."""
 
-    def __init__(self, module, library, work, is_remote):
+    def __init__(self, module, library, work, place):
         self.module = module
         self.library = library
         self.work = Path(work)
         self.home = self.work / module.NAME / library
-        self.is_remote = is_remote and library == DROP_IN
+        self.place = place if library == DROP_IN else LOCAL
         self.results = Results(module.NAME, library)
         self.server = None
         self.deadline = time.monotonic() + module.LIMIT_S
@@ -122,7 +124,7 @@ class Run:
     def __enter__(self):
         self.logs.mkdir(parents=True)
         (self.scratch / "tmp").mkdir(parents=True)
-        if self.is_remote:
+        if self.place != LOCAL:
             self.server = Sqld(self.home / "data", *getattr(self.module, "SERVER_OPTIONS", ()))
             self.server.start()
         self.env = self._environment()
@@ -154,8 +156,10 @@ class Run:
         )
         if self.library == DROP_IN:
             env["LD_LIBRARY_PATH"] = str(drop_in_library().parent)
-        if self.is_remote:
+        if self.place != LOCAL:
             env.update(SQLD_URL=self.server.url(), SQLD_FRESH="1", **getattr(self.module, "REMOTE_ENV", {}))
+        if self.place == REMOTE_WITH_MEMORY:
+            env["SQLD_MAP_MEMORY"] = "1"
         return env
 
     # ---- processes
@@ -209,6 +213,12 @@ class Run:
             path.unlink()
         if expected.resolve() not in loaded:
             raise AssertionError(f"{self.module.NAME} was to load {expected}, but loads {sorted(map(str, loaded))}")
+
+    def check_place(self):
+        """A run that was to be remote has made databases on its server: it compared no local ones with local ones."""
+        made = {path.name for path in (self.home / "data").glob("*.db")} - {"main.db"}
+        if self.server is not None and not made:
+            raise AssertionError(f"{self.module.NAME} was to use the server, but made no database there")
 
     def show(self, text):
         """Without what differs between two runs by itself: directories."""

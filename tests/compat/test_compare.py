@@ -128,6 +128,15 @@ def test_the_list_that_is_checked_in_makes_sense():
     assert {known.program for known in read_known(compat.KNOWN)} <= set(compat.programs())
 
 
+def test_many_differences_of_a_kind_are_told_once():
+    names = [f"t{i}" for i in range(20)]
+    one, other = results(**dict.fromkeys(names, OK), last=OK), results("drop-in", last=FAIL)
+    told = report.differences(compare(one, other), details=False)
+    assert told == "  unit t0 and 19 more: ok -> absent\n  unit last: ok -> fail\n"
+    told = report.differences(compare(one, other), details=True)
+    assert all(f"{name}," in told or f"{name}\n" in told for name in names)
+
+
 def test_results_come_back_from_their_file(tmp_path):
     one = results(a=OK, b=(OK, "text\n"), c=FAIL)
     one.versions = "1.2"

@@ -14,7 +14,6 @@ SELECT * FROM t;
 .print === functions
 SELECT json('{');
 SELECT abs(-9223372036854775808);
-SELECT load_extension('nowhere');
 SELECT randomblob(1, 2);
 .print === transactions
 BEGIN;

@@ -4,8 +4,6 @@ SELECT hex(sha3(name)) FROM customer WHERE id < 3;
 SELECT decimal_add('1.1', '2.2'), 'abc' REGEXP 'b+', shell_add_schema('CREATE TABLE a(b)', 's', 't');
 SELECT hex(sha3_query('SELECT id, name FROM customer'));
 .sha3sum
-.print === generate_series
-SELECT sum(value) FROM generate_series(1, 100);
 .print === parameters
 .param init
 .param set @low 7

@@ -28,6 +28,5 @@ PRAGMA foreign_key_check;
 INSERT INTO counted(x) VALUES ('more');
 UPDATE customer SET credit = credit + 1 WHERE id < 10;
 .limit
-.print === lint, dbconfig
+.print === lint
 .lint fkey-indexes
-.dbconfig
