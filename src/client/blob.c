@@ -1,7 +1,7 @@
 /* client/blob.c: blobs that are read and written in pieces: https://sqlite.org/c3ref/blob_open.html
  *
- * The server has the blob; we know its size, and whether it has expired: the row was changed, another row was looked for
- * in vain, or the connection was lost. An expired blob has no bytes and is good for nothing but to be closed. */
+ * The server has the blob; we know its size, and whether it has expired: the row was changed, another row was looked
+ * for in vain, or the connection was lost. An expired blob has no bytes and is good for nothing but to be closed. */
 #include <stdlib.h>
 #include <string.h>
 

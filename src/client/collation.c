@@ -2,9 +2,9 @@
  *
  * https://sqlite.org/c3ref/create_collation.html, https://sqlite.org/c3ref/collation_needed.html
  *
- * SQLite keeps up to three functions for a collation, one for each encoding, and takes the one of the database's. To the
- * server a collation is one function, which is given UTF-8: the one for UTF-8 if there is one, else one of the others, for
- * which the texts are converted here. */
+ * SQLite keeps up to three functions for a collation, one for each encoding, and takes the one of the database's. To
+ * the server a collation is one function, which is given UTF-8: the one for UTF-8 if there is one, else one of the
+ * others, for which the texts are converted here. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,7 +175,8 @@ int client_remote_sqlite3_collation_needed16(sqlite3 *db, void *user_data,
 
 /* --- Calls --- */
 
-/* Compares as UTF-16: with real values, which convert. What cannot be converted for want of memory is equal, as in SQLite. */
+/* Compares as UTF-16: with real values, which convert. What cannot be converted for want of memory is equal, as in
+ * SQLite. */
 static int compare16(struct client_frame *frame, const struct client_collation *collation)
 {
     int order = 0;

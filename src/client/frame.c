@@ -113,7 +113,8 @@ const char *client_frame_read_text(struct client_frame *frame, struct pgwire_cur
     struct pgwire_bytes text = native_get_bytes(cursor);
     if (text.data == NULL)
         return NULL;
-    /* It moves over the last byte of its length, which has been read: so there is room for a NUL, and what follows stays. */
+    /* It moves over the last byte of its length, which has been read: so there is room for a NUL, and what follows
+     * stays. */
     sq_assert(text.data > frame->body && (size_t)(text.data - frame->body) + text.length <= frame->body_cap);
     char *to = (char *)frame->body + (text.data - frame->body) - 1;
     memmove(to, to + 1, text.length);

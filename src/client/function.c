@@ -11,7 +11,8 @@
 
 /* --- Registration --- */
 
-/* The shadow's destructor: the last of the encodings that a function was registered for is replaced, deleted or closed. */
+/* The shadow's destructor: the last of the encodings that a function was registered for is replaced, deleted or
+ * closed. */
 static void function_destroy(void *object)
 {
     struct client_function function = *(struct client_function *)object;
@@ -127,7 +128,8 @@ static int create_function(sqlite3 *db, const char *name, int argument_count, in
                                                       : NATIVE_SCALAR;
         code = register_function(remote, name, argument_count, representation, function);
     }
-    /* Like SQLite's, this leaves the connection's error as it is unless there is something to say, which has been said. */
+    /* Like SQLite's, this leaves the connection's error as it is unless there is something to say, which has been
+     * said. */
     code = client_remote_shown(remote, code);
     client_remote_leave_quietly(remote);
     return code;

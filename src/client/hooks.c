@@ -1,7 +1,8 @@
-/* client/hooks.c: authorizer, progress and busy handler, the hooks for commit, rollback, update and the write-ahead log.
+/* client/hooks.c: authorizer, progress and busy handler, the hooks for commit, rollback, update and the write-ahead
+ * log.
  *
- * Each has one callback per connection; most give back what the former one was set with. The server knows which are set
- * and calls only those. https://sqlite.org/c3ref/commit_hook.html and the pages beside it. */
+ * Each has one callback per connection; most give back what the former one was set with. The server knows which are
+ * set and calls only those. https://sqlite.org/c3ref/commit_hook.html and the pages beside it. */
 #include <string.h>
 
 #include "client/calls_internal.h"
@@ -185,8 +186,8 @@ void *client_remote_sqlite3_wal_hook(sqlite3 *db, int (*callback)(void *, sqlite
     return former;
 }
 
-/* SQLite's own wal hook, with its number of pages in place of a pointer. The server checkpoints by itself and does not need
- * it, so all that is left is that it takes the place of the application's.
+/* SQLite's own wal hook, with its number of pages in place of a pointer. The server checkpoints by itself and does
+ * not need it, so all that is left is that it takes the place of the application's.
  * https://sqlite.org/c3ref/wal_autocheckpoint.html */
 int client_remote_sqlite3_wal_autocheckpoint(sqlite3 *db, int pages)
 {

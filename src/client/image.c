@@ -1,4 +1,5 @@
-/* client/image.c: see image.h; and https://sqlite.org/c3ref/serialize.html, https://sqlite.org/c3ref/deserialize.html */
+/* client/image.c: see image.h; and https://sqlite.org/c3ref/serialize.html,
+ * https://sqlite.org/c3ref/deserialize.html */
 #include "client/image.h"
 
 #include <errno.h>
@@ -252,8 +253,8 @@ static int serialization_put(void *context, const uint8_t *bytes, size_t length,
     return SQLITE_OK;
 }
 
-/* A database without a page is NULL, as SQLite has it. SQLITE_SERIALIZE_NOCOPY: there is nothing in this process that could be given without a copy, which SQLite says of most
- * databases, too, with the size all the same. */
+/* A database without a page is NULL, as SQLite has it. SQLITE_SERIALIZE_NOCOPY: there is nothing in this process
+ * that could be given without a copy, which SQLite says of most databases, too, with the size all the same. */
 unsigned char *client_remote_sqlite3_serialize(sqlite3 *db, const char *schema, sqlite3_int64 *ret_bytes,
                                                unsigned flags)
 {
@@ -278,8 +279,8 @@ static int deserialization_get(void *context, uint8_t *to, size_t length, uint64
     return SQLITE_OK;
 }
 
-/* The server's copy is what is used from then on: SQLite promises nothing about what becomes of the bytes of a buffer that
- * it has, and here nothing does. */
+/* The server's copy is what is used from then on: SQLite promises nothing about what becomes of the bytes of a
+ * buffer that it has, and here nothing does. */
 int client_remote_sqlite3_deserialize(sqlite3 *db, const char *schema, unsigned char *image, sqlite3_int64 bytes,
                                       sqlite3_int64 buffer_bytes, unsigned flags)
 {

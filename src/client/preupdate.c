@@ -1,4 +1,5 @@
-/* client/preupdate.c: the preupdate hook is called, and what it may ask then: https://sqlite.org/c3ref/preupdate_blobwrite.html
+/* client/preupdate.c: the preupdate hook is called, and what it may ask then:
+ * https://sqlite.org/c3ref/preupdate_blobwrite.html
  *
  * The server sends all values of the row with the call; real values are made of them when the first is asked for. */
 #include "client/calls_internal.h"
