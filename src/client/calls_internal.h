@@ -215,8 +215,8 @@ bool client_calls_register(struct client_calls *calls, const struct client_regis
 struct client_frame *client_frame_enter(struct client_calls *calls, const uint8_t *body, size_t length);
 void client_frame_leave(struct client_frame *frame);
 void client_frame_free(struct client_frame *frame);
-/* Reads `count` values from behind the first `offset` ones in frame->values, which has room. False: no memory, or no
- * so many. */
+/* Reads `count` values into frame->values, behind the first `offset` ones there. False: no memory, or there are not so
+ * many. */
 bool client_frame_read_values(struct client_frame *frame, struct pgwire_cursor *cursor, size_t offset, size_t count);
 /* The next text as a C string, within the frame's message; NULL: NULL. */
 const char *client_frame_read_text(struct client_frame *frame, struct pgwire_cursor *cursor);

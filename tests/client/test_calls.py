@@ -1,5 +1,5 @@
-"""Calls of the server, beyond what parity compares: they go on after a lost connection, in several threads at a time; and
-what remote connections refuse, with a reason."""
+"""Calls of the server, beyond what parity compares: they go on after a lost connection, and in several threads at a time;
+and what remote connections refuse, with a reason."""
 
 import subprocess
 import textwrap
@@ -119,8 +119,8 @@ def test_connections_call_in_the_threads_that_use_them(server):
             db = sqlite3.connect(url, isolation_level=None)
             here = threading.get_ident()
             db.create_function("here", 1, lambda x: x if threading.get_ident() == here else -1)
-            sql = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 500) SELECT sum(here(n)) FROM c"
-            results[index] = db.execute(sql).fetchone()[0]
+            numbers = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 500)"
+            results[index] = db.execute(numbers + " SELECT sum(here(n)) FROM c").fetchone()[0]
             db.close()
         threads = [threading.Thread(target=work, args=(i,)) for i in range(len(results))]
         for thread in threads: thread.start()
@@ -147,7 +147,8 @@ def test_what_is_refused_says_so(server):
     assert len(refused) == 13
     for name, (code, message, destroyed) in refused.items():
         assert code == "1" and message.endswith("not possible on remote databases"), name
-        assert destroyed == ("1" if name in ("create_module_v2", "rtree_query_callback", "autovacuum_pages") else "0"), name
+        has_destructor = name in ("create_module_v2", "rtree_query_callback", "autovacuum_pages")
+        assert destroyed == ("1" if has_destructor else "0"), name
     assert special == {
         "message": ["loading extensions is not possible on remote databases"],
         "rebase": ["null", "0"],
