@@ -164,7 +164,7 @@ static int read_piece(struct client_blob *blob, uint8_t *to, uint32_t bytes, uin
     if (piece.length != bytes)
         pgwire_cursor_fail(&body);
     code = client_body_check(remote, &body);
-    if (code == SQLITE_OK && bytes > 0)
+    if (code == SQLITE_OK && bytes > 0 && to != NULL)
         memcpy(to, piece.data, bytes);
     return code;
 }

@@ -173,22 +173,22 @@ static bool is_same(const struct client_registration *a, const struct client_reg
            client_real.sqlite3_stricmp(a->name, b->name) == 0;
 }
 
-bool client_calls_register(struct client_calls *calls, const struct client_registration *registration)
+bool client_calls_register(struct client_calls *calls, const char *name, const struct client_registration *what)
 {
     struct client_registration *made = malloc(sizeof(*made));
-    char *name = strdup(registration->name);
-    if (made == NULL || name == NULL) {
+    char *copy = strdup(name);
+    if (made == NULL || copy == NULL) {
         free(made);
-        free(name);
+        free(copy);
         return false;
     }
+    *made = *what;
+    made->name = copy;
     SQ_LIST_FOREACH (i, &calls->registrations) {
         struct client_registration *old = SQ_CONTAINER_OF(i, struct client_registration, links);
-        if (is_same(old, registration))
+        if (is_same(old, made))
             registration_free(old);
     }
-    *made = *registration;
-    made->name = name;
     sq_list_init(&made->links);
     sq_list_push_back(&calls->registrations, &made->links);
     return true;

@@ -206,8 +206,9 @@ bool client_calls_keep(struct client_calls *calls, uint64_t number, void *object
 struct client_kept *client_calls_kept(struct client_calls *calls, uint64_t number);
 /* Takes it out and destroys it. A number that is not there is none of our business: it was replaced. */
 void client_calls_release(struct client_calls *calls, uint64_t number);
-/* Notes what the server must be told again, instead of what was said before about the same thing. False: no memory. */
-bool client_calls_register(struct client_calls *calls, const struct client_registration *registration);
+/* Notes what the server must be told again of `name`, instead of what was said before about the same thing; the name in
+ * *what does not count. False: no memory. */
+bool client_calls_register(struct client_calls *calls, const char *name, const struct client_registration *what);
 
 /* --- frame.c --- */
 

@@ -65,14 +65,14 @@ static int register_collation(struct client_remote *remote, struct client_collat
     struct client_calls *calls = remote->calls;
     const struct client_collation *best = find_best(calls, collation->name, collation);
     const struct client_registration registration = {
-        .kind = CLIENT_COLLATION, .name = collation->name, .number = best != NULL ? best->number : 0};
+        .kind = CLIENT_COLLATION, .number = best != NULL ? best->number : 0};
     int code = SQLITE_OK;
     if (sq_map_put(&calls->collations, &collation->number, sizeof(collation->number), collation, NULL) != SQ_OK)
         code = SQLITE_NOMEM;
     if (code == SQLITE_OK)
         code = tell_server(remote, collation->name, registration.number);
     client_statement_cache_clear(remote);
-    if (code == SQLITE_OK && !client_calls_register(calls, &registration))
+    if (code == SQLITE_OK && !client_calls_register(calls, collation->name, &registration))
         code = SQLITE_NOMEM;
     /* A deletion leaves nothing behind, unless it came with a destructor. */
     bool is_kept = collation->compare_cb != NULL || collation->destroy_cb != NULL;

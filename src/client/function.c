@@ -62,10 +62,10 @@ static int register_with_shadow(struct client_remote *remote, const char *name, 
                                                   is_scalar ? NULL : shadow_end, function_destroy);
 }
 
-static int tell_server(struct client_remote *remote, const struct client_registration *registration)
+static int tell_server(struct client_remote *remote, const char *name, const struct client_registration *registration)
 {
     struct sq_buf *out = client_request_begin(remote, NATIVE_FUNCTION);
-    native_put_text(out, registration->name);
+    native_put_text(out, name);
     sq_buf_put_u32(out, (uint32_t)registration->argument_count);
     sq_buf_put_u32(out, (uint32_t)registration->representation);
     sq_buf_put_u32(out, registration->number);
@@ -81,7 +81,6 @@ static int register_function(struct client_remote *remote, const char *name, int
     bool is_deletion = function->scalar_cb == NULL && function->final_cb == NULL;
     struct client_registration registration = {
         .kind = CLIENT_FUNCTION,
-        .name = (char *)(uintptr_t)name, /* copied */
         .argument_count = argument_count,
         .representation = representation,
         .number = is_deletion ? 0 : function->number,
@@ -91,7 +90,7 @@ static int register_function(struct client_remote *remote, const char *name, int
     if (sq_map_put(&calls->functions, &function->number, sizeof(function->number), function, NULL) != SQ_OK)
         code = SQLITE_NOMEM;
     if (code == SQLITE_OK)
-        code = tell_server(remote, &registration);
+        code = tell_server(remote, name, &registration);
     if (code != SQLITE_OK) {
         function_destroy(function);
         return code;
@@ -99,7 +98,7 @@ static int register_function(struct client_remote *remote, const char *name, int
     /* From here on the shadow owns it, also if it fails. */
     code = register_with_shadow(remote, name, argument_count, representation, function);
     client_statement_cache_clear(remote);
-    if (code == SQLITE_OK && !client_calls_register(calls, &registration))
+    if (code == SQLITE_OK && !client_calls_register(calls, name, &registration))
         code = SQLITE_NOMEM;
     return code;
 }
@@ -205,9 +204,8 @@ int client_remote_sqlite3_overload_function(sqlite3 *db, const char *name, int a
         sq_buf_put_u32(out, (uint32_t)argument_count);
         code = client_request_end(remote, NULL, NULL);
         client_statement_cache_clear(remote);
-        const struct client_registration registration = {
-            .kind = CLIENT_OVERLOAD, .name = (char *)(uintptr_t)name, .argument_count = argument_count};
-        if (code == SQLITE_OK && !client_calls_register(remote->calls, &registration))
+        const struct client_registration registration = {.kind = CLIENT_OVERLOAD, .argument_count = argument_count};
+        if (code == SQLITE_OK && !client_calls_register(remote->calls, name, &registration))
             code = SQLITE_NOMEM;
     }
     code = client_remote_shown(remote, code);

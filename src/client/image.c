@@ -34,6 +34,7 @@ static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t l
     code = client_body_check(remote, &body);
     if (code != SQLITE_OK)
         return code;
+    sq_assert(bytes.data != NULL && length > 0);
     memcpy(piece, bytes.data, length);
     return SQLITE_OK;
 }
