@@ -81,6 +81,7 @@ static void side_done(struct side *side)
     if (remote == NULL)
         return;
     client_real.sqlite3_mutex_enter(remote->mutex);
+    sq_assert(remote->guest_count > 0);
     remote->guest_count--;
     client_real.sqlite3_mutex_leave(remote->mutex);
     (void)client_remote_reap(remote);
@@ -170,6 +171,7 @@ static bool check_destination(struct client_backup *backup)
 static int start_real(struct client_backup *backup)
 {
     struct side *destination = &backup->destination;
+    sq_assert(backup->real == NULL && backup->source.db != NULL);
     int code = SQLITE_OK;
     if (destination->remote != NULL) {
         code = client_temporary_make(&destination->file);
@@ -317,6 +319,7 @@ static int step_prepare(struct client_backup *backup)
 static int store(struct client_backup *backup)
 {
     struct side *destination = &backup->destination;
+    sq_assert(backup->is_copied && destination->remote != NULL && destination->file.fd >= 0);
     struct stat file;
     if (fstat(destination->file.fd, &file) != 0)
         return fail(backup, SQLITE_IOERR_FSTAT, NULL);

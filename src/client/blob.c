@@ -28,6 +28,7 @@ static struct client_blob *blob_of(sqlite3_blob *handle)
 static void blob_enter(struct client_blob *blob)
 {
     client_real.sqlite3_mutex_enter(blob->remote->mutex);
+    sq_assert(blob->remote->guest_count > 0);
     if (blob->connection_number != blob->remote->connection_number)
         blob->is_expired = true;
 }
@@ -152,6 +153,7 @@ int client_remote_sqlite3_blob_bytes(sqlite3_blob *handle)
 static int read_piece(struct client_blob *blob, uint8_t *to, uint32_t bytes, uint32_t offset)
 {
     struct client_remote *remote = blob->remote;
+    sq_assert(bytes <= PIECE_BYTES_MAX && offset + bytes <= blob->bytes);
     struct sq_buf *out = client_request_begin(remote, NATIVE_BLOB_READ);
     sq_buf_put_u32(out, blob->number);
     sq_buf_put_u32(out, offset);
@@ -171,6 +173,7 @@ static int read_piece(struct client_blob *blob, uint8_t *to, uint32_t bytes, uin
 
 static int write_piece(struct client_blob *blob, const uint8_t *from, uint32_t bytes, uint32_t offset)
 {
+    sq_assert(bytes <= PIECE_BYTES_MAX && offset + bytes <= blob->bytes);
     struct sq_buf *out = client_request_begin(blob->remote, NATIVE_BLOB_WRITE);
     sq_buf_put_u32(out, blob->number);
     sq_buf_put_u32(out, offset);

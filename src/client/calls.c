@@ -10,6 +10,7 @@
 
 bool client_calls_keep(struct client_calls *calls, uint64_t number, void *object, void (*destroy_cb)(void *))
 {
+    sq_assert(number != 0 && client_calls_kept(calls, number) == NULL);
     struct client_kept *kept = malloc(sizeof(*kept));
     if (kept == NULL)
         return false;
@@ -98,11 +99,12 @@ static void registration_free(struct client_registration *registration)
 
 bool client_calls_new(struct client_remote *remote)
 {
+    sq_assert(remote->calls == NULL && remote->shadow != NULL);
     struct client_calls *calls = calloc(1, sizeof(*calls));
     if (calls == NULL)
         return false;
     calls->remote = remote;
-    calls->hooks.wal_data = (void *)(uintptr_t)CLIENT_WAL_PAGES_DEFAULT; /* as SQLite's own hook has it */
+    client_hooks_init(&calls->hooks);
     sq_map_init(&calls->functions);
     sq_map_init(&calls->collations);
     sq_map_init(&calls->kept);

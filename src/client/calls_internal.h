@@ -37,7 +37,6 @@
 
 enum {
     CLIENT_ROWS_CACHED_MAX = 8, /* calls with up to so many arguments have a prepared statement each */
-    CLIENT_WAL_PAGES_DEFAULT = 1000,
 };
 
 struct client_frame;
@@ -242,6 +241,8 @@ void client_aggregate_free(struct client_calls *calls, uint64_t number);
 
 /* --- hooks.c --- */
 
+/* As they are at first: none is set. */
+void client_hooks_init(struct client_hooks *hooks);
 /* Tells the server which hooks are set. SQLITE_OK or an error, which is recorded. */
 int client_hooks_send(struct client_remote *remote);
 /* enum native_hook: those that are set. */

@@ -63,9 +63,10 @@ static int tell_server(struct client_remote *remote, const char *name, uint32_t 
 static int register_collation(struct client_remote *remote, struct client_collation *collation)
 {
     struct client_calls *calls = remote->calls;
+    sq_assert(collation->calls == calls && collation->number != 0);
     const struct client_collation *best = find_best(calls, collation->name, collation);
-    const struct client_registration registration = {
-        .kind = CLIENT_COLLATION, .number = best != NULL ? best->number : 0};
+    const struct client_registration registration = {.kind = CLIENT_COLLATION,
+                                                     .number = best != NULL ? best->number : 0};
     int code = SQLITE_OK;
     if (sq_map_put(&calls->collations, &collation->number, sizeof(collation->number), collation, NULL) != SQ_OK)
         code = SQLITE_NOMEM;
@@ -180,6 +181,7 @@ int client_remote_sqlite3_collation_needed16(sqlite3 *db, void *user_data,
 static int compare16(struct client_frame *frame, const struct client_collation *collation)
 {
     int order = 0;
+    sq_assert(collation->representation != SQLITE_UTF8 && collation->compare_cb != NULL);
     if (client_row_open(frame, &frame->old_row, frame->values, 2) == SQLITE_ROW) {
         bool is_little = collation->representation == SQLITE_UTF16LE;
         const void *texts[2];

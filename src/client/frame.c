@@ -184,6 +184,7 @@ static void call_function(sqlite3_context *real, int argument_count, sqlite3_val
         return;
     }
     struct client_context *context = &calls->row->frame->context;
+    sq_assert(context->real == NULL);
     context->real = real;
     client_function_run(context, argument_count, arguments);
     context->real = NULL;
@@ -213,6 +214,7 @@ static int values_open(struct client_calls *calls)
 
 static int prepare(struct client_row *row, size_t count, bool is_call)
 {
+    sq_assert(row->frame != NULL && row->values == NULL);
     if (row->stmt != NULL && row->count == count)
         return SQLITE_OK;
     (void)client_real.sqlite3_finalize(row->stmt);
@@ -242,6 +244,7 @@ static int step(struct client_row *row, const struct native_value *values)
 {
     struct client_calls *calls = row->frame->calls;
     struct client_row *outer = calls->row;
+    sq_assert(row->stmt != NULL && (values != NULL || row->count == 0));
     row->values = values;
     calls->row = row;
     int code = client_real.sqlite3_step(row->stmt);

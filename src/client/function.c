@@ -15,6 +15,7 @@
  * closed. */
 static void function_destroy(void *object)
 {
+    sq_assert(object != NULL);
     struct client_function function = *(struct client_function *)object;
     if (function.calls != NULL)
         (void)sq_map_remove(&function.calls->functions, &function.number, sizeof(function.number));
@@ -78,6 +79,7 @@ static int register_function(struct client_remote *remote, const char *name, int
                              struct client_function *function)
 {
     struct client_calls *calls = remote->calls;
+    sq_assert(function->calls == calls && function->number != 0);
     bool is_deletion = function->scalar_cb == NULL && function->final_cb == NULL;
     struct client_registration registration = {
         .kind = CLIENT_FUNCTION,
@@ -243,6 +245,7 @@ void client_aggregate_free(struct client_calls *calls, uint64_t number)
 
 void client_function_run(struct client_context *context, int count, sqlite3_value **values)
 {
+    sq_assert(context->function != NULL && context->real != NULL);
     const struct client_function function = *context->function; /* it may be replaced meanwhile */
     sqlite3_context *handle = (sqlite3_context *)(void *)context->handle;
     switch (context->part) {

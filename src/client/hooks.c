@@ -9,6 +9,19 @@
 #include "client/remote_api.h"
 #include "client/statement.h"
 
+enum { WAL_PAGES_DEFAULT = 1000 }; /* SQLITE_DEFAULT_WAL_AUTOCHECKPOINT */
+
+/* What SQLite's own wal hook has in the place of a pointer. */
+static void *wal_pages(int pages)
+{
+    return pages > 0 ? (void *)(uintptr_t)pages : NULL; // NOLINT(performance-no-int-to-ptr)
+}
+
+void client_hooks_init(struct client_hooks *hooks)
+{
+    *hooks = (struct client_hooks){.wal_data = wal_pages(WAL_PAGES_DEFAULT)};
+}
+
 /* --- What the server knows --- */
 
 uint32_t client_hooks_set(const struct client_hooks *hooks)
@@ -26,6 +39,7 @@ uint32_t client_hooks_set(const struct client_hooks *hooks)
 int client_hooks_send(struct client_remote *remote)
 {
     const struct client_hooks *hooks = &remote->calls->hooks;
+    sq_assert((hooks->progress_cb == NULL) == (hooks->progress_instructions == 0));
     struct sq_buf *out = client_request_begin(remote, NATIVE_HOOKS);
     sq_buf_put_u32(out, client_hooks_set(hooks));
     sq_buf_put_u32(out, (uint32_t)hooks->progress_instructions);
@@ -196,7 +210,7 @@ int client_remote_sqlite3_wal_autocheckpoint(sqlite3 *db, int pages)
     if (hooks == NULL)
         return SQLITE_MISUSE;
     bool had_hook = SWAP(hooks->wal_cb, NULL) != NULL;
-    hooks->wal_data = pages > 0 ? (void *)(uintptr_t)pages : NULL;
+    hooks->wal_data = wal_pages(pages);
     if (had_hook)
         return hooks_leave(remote);
     client_remote_leave_quietly(remote);

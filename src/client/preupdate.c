@@ -40,6 +40,7 @@ void client_call_preupdate(struct client_frame *frame, struct pgwire_cursor *cur
     if (hooks->preupdate_cb != NULL)
         hooks->preupdate_cb(hooks->preupdate_data, frame->remote->handle, preupdate.op, database, table, old_rowid,
                             new_rowid);
+    sq_assert(calls->preupdate == &preupdate);
     calls->preupdate = outer;
     client_row_close(&frame->old_row);
     client_row_close(&frame->new_row);
