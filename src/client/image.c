@@ -21,6 +21,7 @@ enum {
 /* One piece, by way of `piece`, which has room for it. */
 static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t length, uint8_t *piece)
 {
+    sq_assert(piece != NULL && length > 0);
     struct sq_buf *out = client_request_begin(remote, NATIVE_IMAGE_READ);
     sq_buf_put_u64(out, offset);
     sq_buf_put_u32(out, length);
@@ -34,7 +35,7 @@ static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t l
     code = client_body_check(remote, &body);
     if (code != SQLITE_OK)
         return code;
-    sq_assert(bytes.data != NULL && length > 0);
+    sq_assert(bytes.data != NULL);
     memcpy(piece, bytes.data, length);
     return SQLITE_OK;
 }

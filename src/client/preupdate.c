@@ -62,8 +62,11 @@ static int get_value(struct client_remote *remote, bool is_old, int column, sqli
     struct client_row *row = is_old ? &preupdate->frame->old_row : &preupdate->frame->new_row;
     if (row->values == NULL) {
         int code = client_row_open(preupdate->frame, row, values, (size_t)preupdate->column_count);
-        if (code != SQLITE_ROW)
-            return client_error_set(remote, code, "%s", client_real.sqlite3_errmsg(remote->calls->values_db));
+        if (code != SQLITE_ROW) {
+            (void)client_error_set(remote, code, "%s", client_real.sqlite3_errmsg(remote->calls->values_db));
+            client_row_close(row);
+            return code;
+        }
     }
     *ret_value = client_real.sqlite3_column_value(row->stmt, column);
     return SQLITE_OK;
