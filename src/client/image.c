@@ -277,6 +277,7 @@ unsigned char *client_remote_sqlite3_serialize(sqlite3 *db, const char *schema, 
 
 static int deserialization_get(void *context, uint8_t *to, size_t length, uint64_t offset)
 {
+    sq_assert(context != NULL); /* there are no pieces of nothing */
     memcpy(to, (const uint8_t *)context + offset, length);
     return SQLITE_OK;
 }
