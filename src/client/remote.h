@@ -148,6 +148,16 @@ struct client_remote {
     int running_count;             /* statements between their first step and their end */
 };
 
+/* SQLite's interface takes some pointers without `const` that it only reads through. */
+static inline void *client_unconst(const void *pointer)
+{
+    union {
+        const void *constant;
+        void *plain;
+    } both = {.constant = pointer};
+    return both.plain;
+}
+
 /* --- Handles --- */
 
 /* The connection behind a pointer of ours; NULL: it is none, or was closed. */
