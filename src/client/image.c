@@ -43,7 +43,9 @@ static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t l
 static int fetch_all(struct client_remote *remote, uint64_t bytes, client_image_put *put_cb, void *context)
 {
     uint8_t *piece = malloc(PIECE_BYTES_MAX);
-    int code = piece != NULL ? SQLITE_OK : client_error_set(remote, SQLITE_NOMEM, NULL);
+    if (piece == NULL)
+        return client_error_set(remote, SQLITE_NOMEM, NULL);
+    int code = SQLITE_OK;
     for (uint64_t offset = 0; code == SQLITE_OK && offset < bytes;) {
         uint32_t length = bytes - offset < PIECE_BYTES_MAX ? (uint32_t)(bytes - offset) : PIECE_BYTES_MAX;
         code = fetch_piece(remote, offset, length, piece);
@@ -102,7 +104,9 @@ int client_image_fetch(struct client_remote *remote, const char *schema, int (*s
 static int store_pieces(struct client_remote *remote, uint64_t bytes, client_image_get *get_cb, void *context)
 {
     uint8_t *piece = malloc(PIECE_BYTES_MAX);
-    int code = piece != NULL ? SQLITE_OK : client_error_set(remote, SQLITE_NOMEM, NULL);
+    if (piece == NULL)
+        return client_error_set(remote, SQLITE_NOMEM, NULL);
+    int code = SQLITE_OK;
     for (uint64_t offset = 0; code == SQLITE_OK && offset < bytes;) {
         size_t length = bytes - offset < PIECE_BYTES_MAX ? (size_t)(bytes - offset) : PIECE_BYTES_MAX;
         code = get_cb(context, piece, length, offset);
@@ -251,6 +255,7 @@ static int serialization_size(void *context, uint64_t bytes)
 static int serialization_put(void *context, const uint8_t *bytes, size_t length, uint64_t offset)
 {
     const struct serialization *to = context;
+    sq_assert(to->image != NULL);
     memcpy(to->image + offset, bytes, length);
     return SQLITE_OK;
 }
