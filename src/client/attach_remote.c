@@ -217,7 +217,9 @@ static int attach_file(struct client_statement *statement, const char *file, con
     if (client_naming_decide(&naming, file, 0, NULL, &err, &name) != SQ_OK)
         return client_error_set(remote, SQLITE_CANTOPEN, "unable to open database: %s: %s", file, err.text);
     int code;
-    if (file[0] == '\0' || strcmp(file, NATIVE_MEMORY_DATABASE) == 0)
+    if (client_databases_has(remote, schema)) /* before a file is made */
+        code = client_error_set(remote, SQLITE_ERROR, "database %s is already in use", schema);
+    else if (file[0] == '\0' || strcmp(file, NATIVE_MEMORY_DATABASE) == 0)
         code = attach(remote, file[0] == '\0' ? "" : NATIVE_MEMORY_DATABASE, schema, "", 0);
     else if (name.place == CLIENT_LOCAL || name.place == CLIENT_LOCAL_THOUGH_MAPPED)
         code = client_error_set(remote, SQLITE_ERROR,

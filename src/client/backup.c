@@ -1,17 +1,18 @@
 /* client/backup.c: backups from and to remote databases: https://sqlite.org/c3ref/backup_finish.html
  *
- * The pages are copied by a real sqlite3_backup between two local databases; what is remote has a temporary file in its
- * place:
+ * The pages are copied by a real sqlite3_backup between two local databases; what is remote has a temporary file in
+ * its place:
  *
- *     source remote         server ──IMAGE_READ──► temporary file ──┐
- *     source local                                  the database  ──┴─ sqlite3_backup ─┬─► the database       destination local
- *                                                                                      └─► temporary file ──IMAGE_DATA──► server
- *                                                                                                           destination remote
+ *     source                                                             destination
+ *     remote: server ──IMAGE_READ──► file ──┐                    ┌──► file ──IMAGE_DATA──► server
+ *                                           ├── sqlite3_backup ──┤
+ *     local:  the database ─────────────────┘                    └──► the database
  *
- * The image of a remote source is fetched by the first step: it is that moment's state of the source. A step that sees the
- * source changed since then begins anew with another image, as SQLite begins anew when another connection has changed it.
- * What other sessions have changed is seen when the source's connection has read after them. A remote destination gets its image in the step that copies the
- * last page, which says DONE only when the server has it; until then the destination is as it was.
+ * The image of a remote source is fetched by the first step: it is that moment's state of the source. A step that
+ * sees the source changed since then begins anew with another image, as SQLite begins anew when another connection
+ * has changed it. What other sessions have changed is seen when the source's connection has read after them. A
+ * remote destination gets its image in the step that copies the last page, which says DONE only when the server has
+ * it; until then the destination is as it was.
  *
  * Steps, numbers of pages and errors are the real backup's. Errors go to the destination, as with SQLite; a local
  * destination's connection cannot be told a remote source's error, but sqlite3_backup_step() returns it.
@@ -80,6 +81,7 @@ static void side_done(struct side *side)
     if (remote == NULL)
         return;
     client_real.sqlite3_mutex_enter(remote->mutex);
+    sq_assert(remote->guest_count > 0);
     remote->guest_count--;
     client_real.sqlite3_mutex_leave(remote->mutex);
     (void)client_remote_reap(remote);
@@ -100,7 +102,8 @@ static bool side_init(struct side *side, sqlite3 *db, const char *name)
     return side->name != NULL;
 }
 
-/* sqlite3_txn_state() of a remote side's database; -1: there is no such database. Anything else is an error: *ret_code. */
+/* sqlite3_txn_state() of a remote side's database; -1: there is no such database. Anything else is an error:
+ * *ret_code. */
 static int side_txn_state(struct side *side, int *ret_code)
 {
     struct client_remote *remote = side->remote;
@@ -168,6 +171,7 @@ static bool check_destination(struct client_backup *backup)
 static int start_real(struct client_backup *backup)
 {
     struct side *destination = &backup->destination;
+    sq_assert(backup->real == NULL && backup->source.db != NULL);
     int code = SQLITE_OK;
     if (destination->remote != NULL) {
         code = client_temporary_make(&destination->file);
@@ -315,6 +319,7 @@ static int step_prepare(struct client_backup *backup)
 static int store(struct client_backup *backup)
 {
     struct side *destination = &backup->destination;
+    sq_assert(backup->is_copied && destination->remote != NULL && destination->file.fd >= 0);
     struct stat file;
     if (fstat(destination->file.fd, &file) != 0)
         return fail(backup, SQLITE_IOERR_FSTAT, NULL);

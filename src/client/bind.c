@@ -12,7 +12,7 @@
 void client_binding_clear(struct client_binding *binding)
 {
     if (binding->destroy != NULL)
-        binding->destroy((void *)(uintptr_t)binding->value.value.bytes.data);
+        binding->destroy(client_unconst(binding->value.value.bytes.data));
     free(binding->memory);
     client_pointer_free(binding->pointer);
     *binding = (struct client_binding){.value.kind = NATIVE_VALUE_PLAIN};
@@ -42,7 +42,7 @@ static bool is_real_destructor(void (*destroy)(void *))
 static void destroy_now(const void *data, void (*destroy)(void *))
 {
     if (is_real_destructor(destroy))
-        destroy((void *)(uintptr_t)data);
+        destroy(client_unconst(data));
 }
 
 /* Begins a bind: enters, and clears parameter `index`. NULL: *ret_code is what the function returns. */
@@ -258,7 +258,7 @@ int client_remote_sqlite3_bind_pointer(sqlite3_stmt *pointer, int index, void *o
 
 int client_remote_sqlite3_bind_value(sqlite3_stmt *pointer, int index, const sqlite3_value *constant)
 {
-    sqlite3_value *value = (sqlite3_value *)(uintptr_t)constant;
+    sqlite3_value *value = client_unconst(constant);
     switch (client_real.sqlite3_value_type(value)) {
     case SQLITE_INTEGER:
         return client_remote_sqlite3_bind_int64(pointer, index, client_real.sqlite3_value_int64(value));

@@ -1,7 +1,7 @@
 /* client/blob.c: blobs that are read and written in pieces: https://sqlite.org/c3ref/blob_open.html
  *
- * The server has the blob; we know its size, and whether it has expired: the row was changed, another row was looked for
- * in vain, or the connection was lost. An expired blob has no bytes and is good for nothing but to be closed. */
+ * The server has the blob; we know its size, and whether it has expired: the row was changed, another row was looked
+ * for in vain, or the connection was lost. An expired blob has no bytes and is good for nothing but to be closed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +28,7 @@ static struct client_blob *blob_of(sqlite3_blob *handle)
 static void blob_enter(struct client_blob *blob)
 {
     client_real.sqlite3_mutex_enter(blob->remote->mutex);
+    sq_assert(blob->remote->guest_count > 0);
     if (blob->connection_number != blob->remote->connection_number)
         blob->is_expired = true;
 }
@@ -152,6 +153,7 @@ int client_remote_sqlite3_blob_bytes(sqlite3_blob *handle)
 static int read_piece(struct client_blob *blob, uint8_t *to, uint32_t bytes, uint32_t offset)
 {
     struct client_remote *remote = blob->remote;
+    sq_assert(bytes <= PIECE_BYTES_MAX && offset + bytes <= blob->bytes);
     struct sq_buf *out = client_request_begin(remote, NATIVE_BLOB_READ);
     sq_buf_put_u32(out, blob->number);
     sq_buf_put_u32(out, offset);
@@ -164,13 +166,14 @@ static int read_piece(struct client_blob *blob, uint8_t *to, uint32_t bytes, uin
     if (piece.length != bytes)
         pgwire_cursor_fail(&body);
     code = client_body_check(remote, &body);
-    if (code == SQLITE_OK && bytes > 0)
+    if (code == SQLITE_OK && bytes > 0 && to != NULL)
         memcpy(to, piece.data, bytes);
     return code;
 }
 
 static int write_piece(struct client_blob *blob, const uint8_t *from, uint32_t bytes, uint32_t offset)
 {
+    sq_assert(bytes <= PIECE_BYTES_MAX && offset + bytes <= blob->bytes);
     struct sq_buf *out = client_request_begin(blob->remote, NATIVE_BLOB_WRITE);
     sq_buf_put_u32(out, blob->number);
     sq_buf_put_u32(out, offset);

@@ -10,6 +10,7 @@
 
 bool client_calls_keep(struct client_calls *calls, uint64_t number, void *object, void (*destroy_cb)(void *))
 {
+    sq_assert(number != 0 && client_calls_kept(calls, number) == NULL);
     struct client_kept *kept = malloc(sizeof(*kept));
     if (kept == NULL)
         return false;
@@ -98,11 +99,12 @@ static void registration_free(struct client_registration *registration)
 
 bool client_calls_new(struct client_remote *remote)
 {
+    sq_assert(remote->calls == NULL && remote->shadow != NULL);
     struct client_calls *calls = calloc(1, sizeof(*calls));
     if (calls == NULL)
         return false;
     calls->remote = remote;
-    calls->hooks.wal_data = (void *)(uintptr_t)CLIENT_WAL_PAGES_DEFAULT; /* as SQLite's own hook has it */
+    client_hooks_init(&calls->hooks);
     sq_map_init(&calls->functions);
     sq_map_init(&calls->collations);
     sq_map_init(&calls->kept);
@@ -173,22 +175,22 @@ static bool is_same(const struct client_registration *a, const struct client_reg
            client_real.sqlite3_stricmp(a->name, b->name) == 0;
 }
 
-bool client_calls_register(struct client_calls *calls, const struct client_registration *registration)
+bool client_calls_register(struct client_calls *calls, const char *name, const struct client_registration *what)
 {
     struct client_registration *made = malloc(sizeof(*made));
-    char *name = strdup(registration->name);
-    if (made == NULL || name == NULL) {
+    char *copy = strdup(name);
+    if (made == NULL || copy == NULL) {
         free(made);
-        free(name);
+        free(copy);
         return false;
     }
+    *made = *what;
+    made->name = copy;
     SQ_LIST_FOREACH (i, &calls->registrations) {
         struct client_registration *old = SQ_CONTAINER_OF(i, struct client_registration, links);
-        if (is_same(old, registration))
+        if (is_same(old, made))
             registration_free(old);
     }
-    *made = *registration;
-    made->name = name;
     sq_list_init(&made->links);
     sq_list_push_back(&calls->registrations, &made->links);
     return true;

@@ -11,9 +11,9 @@
 
 /* Makes remote->calls. The shadow is there. False: no memory. */
 bool client_calls_new(struct client_remote *remote);
-/* Frees it. The server is gone by then; a transaction that was open has been rolled back, and the hook for that is called.
- * The shadow is closed next: it calls the destructors of functions and collations, in SQLite's order. NULL `calls` is
- * allowed. */
+/* Frees it. The server is gone by then; a transaction that was open has been rolled back, and the hook for that is
+ * called. The shadow is closed next: it calls the destructors of functions and collations, in SQLite's order. NULL
+ * `calls` is allowed. */
 void client_calls_free(struct client_remote *remote);
 /* sqlite3_close() begins: tells a trace callback that wants to know. */
 void client_calls_trace_close(struct client_remote *remote);
@@ -26,8 +26,8 @@ void client_calls_serve(struct client_remote *remote, const uint8_t *body, size_
 /* After a reconnection: registers everything again. SQLITE_OK or an error, which is recorded. */
 int client_calls_replay(struct client_remote *remote);
 
-/* A statement has ended. When none runs any more, so do the pointers that were results of functions: SQLite may have kept
- * them anywhere in one. */
+/* A statement has ended. When none runs any more, so do the pointers that were results of functions: SQLite may have
+ * kept them anywhere in one. */
 void client_calls_rest(struct client_remote *remote);
 
 /* Whether statements must run row by row: some hook or function sees when a row is computed. */

@@ -9,16 +9,17 @@
  *   preupdate.c   the preupdate hook and its values
  *   trace.c       trace and profile
  *
- * Values and contexts. A callback gets real values of the real library: SQLite's own conversions, subtypes, pointers, and
- * sqlite3_value_dup() work on them. They come from statements of a connection in memory of their own, `values_db`:
+ * Values and contexts. A callback gets real values of the real library: SQLite's own conversions, subtypes,
+ * pointers, and sqlite3_value_dup() work on them. They come from statements of a connection in memory of their own,
+ * `values_db`:
  *
  *     SELECT "sqld value"(0), "sqld value"(1), …                  values alone
  *     SELECT "sqld call"("sqld value"(0), "sqld value"(1), …)     a call of an application's function
  *
- * where "sqld value"(i) results in argument i of the call being served, and "sqld call" calls the application's function
- * with the values it was given. The function's context is a handle of ours, whose results go to the real context of "sqld
- * call": encodings, limits, destructors and errors are SQLite's. What belongs to the statement that runs on the server
- * (auxiliary data, the memory of an aggregate, the user data) is ours.
+ * where "sqld value"(i) results in argument i of the call being served, and "sqld call" calls the application's
+ * function with the values it was given. The function's context is a handle of ours, whose results go to the real
+ * context of "sqld call": encodings, limits, destructors and errors are SQLite's. What belongs to the statement that
+ * runs on the server (auxiliary data, the memory of an aggregate, the user data) is ours.
  *
  * Registration. Functions and collations are registered with the shadow too, where nobody calls them: so the real
  * library checks their arguments and decides when a destructor is called. The server is asked first.
@@ -36,7 +37,6 @@
 
 enum {
     CLIENT_ROWS_CACHED_MAX = 8, /* calls with up to so many arguments have a prepared statement each */
-    CLIENT_WAL_PAGES_DEFAULT = 1000,
 };
 
 struct client_frame;
@@ -205,8 +205,9 @@ bool client_calls_keep(struct client_calls *calls, uint64_t number, void *object
 struct client_kept *client_calls_kept(struct client_calls *calls, uint64_t number);
 /* Takes it out and destroys it. A number that is not there is none of our business: it was replaced. */
 void client_calls_release(struct client_calls *calls, uint64_t number);
-/* Notes what the server must be told again, instead of what was said before about the same thing. False: no memory. */
-bool client_calls_register(struct client_calls *calls, const struct client_registration *registration);
+/* Notes what the server must be told again of `name`, instead of what was said before about the same thing; the name in
+ * *what does not count. False: no memory. */
+bool client_calls_register(struct client_calls *calls, const char *name, const struct client_registration *what);
 
 /* --- frame.c --- */
 
@@ -214,17 +215,19 @@ bool client_calls_register(struct client_calls *calls, const struct client_regis
 struct client_frame *client_frame_enter(struct client_calls *calls, const uint8_t *body, size_t length);
 void client_frame_leave(struct client_frame *frame);
 void client_frame_free(struct client_frame *frame);
-/* Reads `count` values from behind the first `offset` ones in frame->values, which has room. False: no memory, or no so many. */
+/* Reads `count` values into frame->values, behind the first `offset` ones there. False: no memory, or there are not so
+ * many. */
 bool client_frame_read_values(struct client_frame *frame, struct pgwire_cursor *cursor, size_t offset, size_t count);
 /* The next text as a C string, within the frame's message; NULL: NULL. */
 const char *client_frame_read_text(struct client_frame *frame, struct pgwire_cursor *cursor);
 
-/* Makes real values of `count` values: SQLITE_ROW, or an error that calls->values_db describes. They are the columns of row->stmt,
- * until client_row_close(). */
+/* Makes real values of `count` values: SQLITE_ROW, or an error that calls->values_db describes. They are the columns
+ * of row->stmt, until client_row_close(). */
 int client_row_open(struct client_frame *frame, struct client_row *row, const struct native_value *values,
                     size_t count);
-/* Calls the application's function, with frame->values as arguments and frame->context: SQLITE_ROW, and the result is the column of *ret_row;
- * or the function's error, which calls->values_db describes. client_row_close() follows in both cases. */
+/* Calls the application's function, with frame->values as arguments and frame->context: SQLITE_ROW, and the result
+ * is the column of *ret_row; or the function's error, which calls->values_db describes. client_row_close() follows
+ * in both cases. */
 int client_row_call(struct client_frame *frame, size_t count, struct client_row **ret_row);
 void client_row_close(struct client_row *row);
 
@@ -238,6 +241,8 @@ void client_aggregate_free(struct client_calls *calls, uint64_t number);
 
 /* --- hooks.c --- */
 
+/* As they are at first: none is set. */
+void client_hooks_init(struct client_hooks *hooks);
 /* Tells the server which hooks are set. SQLITE_OK or an error, which is recorded. */
 int client_hooks_send(struct client_remote *remote);
 /* enum native_hook: those that are set. */

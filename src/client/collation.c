@@ -2,9 +2,9 @@
  *
  * https://sqlite.org/c3ref/create_collation.html, https://sqlite.org/c3ref/collation_needed.html
  *
- * SQLite keeps up to three functions for a collation, one for each encoding, and takes the one of the database's. To the
- * server a collation is one function, which is given UTF-8: the one for UTF-8 if there is one, else one of the others, for
- * which the texts are converted here. */
+ * SQLite keeps up to three functions for a collation, one for each encoding, and takes the one of the database's. To
+ * the server a collation is one function, which is given UTF-8: the one for UTF-8 if there is one, else one of the
+ * others, for which the texts are converted here. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,16 +63,17 @@ static int tell_server(struct client_remote *remote, const char *name, uint32_t 
 static int register_collation(struct client_remote *remote, struct client_collation *collation)
 {
     struct client_calls *calls = remote->calls;
+    sq_assert(collation->calls == calls && collation->number != 0);
     const struct client_collation *best = find_best(calls, collation->name, collation);
-    const struct client_registration registration = {
-        .kind = CLIENT_COLLATION, .name = collation->name, .number = best != NULL ? best->number : 0};
+    const struct client_registration registration = {.kind = CLIENT_COLLATION,
+                                                     .number = best != NULL ? best->number : 0};
     int code = SQLITE_OK;
     if (sq_map_put(&calls->collations, &collation->number, sizeof(collation->number), collation, NULL) != SQ_OK)
         code = SQLITE_NOMEM;
     if (code == SQLITE_OK)
         code = tell_server(remote, collation->name, registration.number);
     client_statement_cache_clear(remote);
-    if (code == SQLITE_OK && !client_calls_register(calls, &registration))
+    if (code == SQLITE_OK && !client_calls_register(calls, collation->name, &registration))
         code = SQLITE_NOMEM;
     /* A deletion leaves nothing behind, unless it came with a destructor. */
     bool is_kept = collation->compare_cb != NULL || collation->destroy_cb != NULL;
@@ -175,10 +176,12 @@ int client_remote_sqlite3_collation_needed16(sqlite3 *db, void *user_data,
 
 /* --- Calls --- */
 
-/* Compares as UTF-16: with real values, which convert. What cannot be converted for want of memory is equal, as in SQLite. */
+/* Compares as UTF-16: with real values, which convert. What cannot be converted for want of memory is equal, as in
+ * SQLite. */
 static int compare16(struct client_frame *frame, const struct client_collation *collation)
 {
     int order = 0;
+    sq_assert(collation->representation != SQLITE_UTF8 && collation->compare_cb != NULL);
     if (client_row_open(frame, &frame->old_row, frame->values, 2) == SQLITE_ROW) {
         bool is_little = collation->representation == SQLITE_UTF16LE;
         const void *texts[2];

@@ -146,6 +146,7 @@ sq_status client_remote_new(const struct client_connect *what, struct sq_error *
     remote->is_readonly = (what->flags & SQLITE_OPEN_READONLY) != 0;
     remote->is_extended = (what->flags & SQLITE_OPEN_EXRESCODE) != 0;
     remote->error.offset = -1;
+    (void)sem_init(&remote->interrupter_leaves, 0, 0); /* fails for values that are too large only */
     sq_buf_init(&remote->nowhere, NOWHERE_BYTES_MAX);
     sq_list_init(&remote->statements);
     sq_list_init(&remote->cached);
@@ -192,5 +193,6 @@ void client_remote_free(struct client_remote *remote)
     if (remote->filename != NULL)
         client_real.sqlite3_free_filename(remote->filename);
     sq_buf_done(&remote->nowhere);
+    (void)sem_destroy(&remote->interrupter_leaves);
     free(remote);
 }

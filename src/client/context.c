@@ -1,7 +1,7 @@
 /* client/context.c: what an application's function does with its context. See calls_internal.h.
  *
- * Results go to the real context of "sqld call". What SQLite keeps in the statement that runs, which is the server's here,
- * is kept by us: https://sqlite.org/c3ref/get_auxdata.html, https://sqlite.org/c3ref/aggregate_context.html */
+ * Results go to the real context of "sqld call". What SQLite keeps in the statement that runs, which is the server's
+ * here, is kept by us: https://sqlite.org/c3ref/get_auxdata.html, https://sqlite.org/c3ref/aggregate_context.html */
 #include <stdlib.h>
 #include <string.h>
 

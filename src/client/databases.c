@@ -247,6 +247,13 @@ static bool database_find(struct client_remote *remote, int index, const char *s
     return is_found;
 }
 
+bool client_databases_has(struct client_remote *remote, const char *schema)
+{
+    bool is_readonly;
+    return is_main(remote, schema) || client_real.sqlite3_stricmp(schema, "temp") == 0 ||
+           database_find(remote, -1, schema, NULL, &is_readonly);
+}
+
 const char *client_remote_sqlite3_db_name(sqlite3 *db, int index)
 {
     struct client_remote *remote = client_remote_enter(db);

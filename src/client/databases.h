@@ -19,6 +19,8 @@ struct client_attached {
 /* Remembers an attached database. False: no memory. */
 bool client_databases_attach(struct client_remote *remote, const char *schema, const char *database,
                              const char *filename, uint8_t flags);
+/* Whether the connection has a database of that name. */
+bool client_databases_has(struct client_remote *remote, const char *schema);
 /* A statement has ended well: notes what it means for a reconnection. */
 void client_databases_note(struct client_remote *remote, const struct client_statement *statement);
 /* After a reconnection. An error is recorded. */

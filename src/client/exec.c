@@ -17,8 +17,8 @@ static bool row_collect(struct client_statement *statement, bool has_row, char *
         const char *text = has_row ? client_statement_column_text(statement, i) : NULL;
         if (has_row && text == NULL && statement->row[i].kind != SQ_VALUE_NULL)
             return false;
-        texts[i] = (char *)(uintptr_t)statement->columns[i].text[CLIENT_COLUMN_NAME];
-        texts[count + i] = (char *)(uintptr_t)text;
+        texts[i] = client_unconst(statement->columns[i].text[CLIENT_COLUMN_NAME]);
+        texts[count + i] = client_unconst(text);
     }
     texts[2 * count] = NULL;
     return true;
@@ -183,7 +183,8 @@ int client_remote_sqlite3_get_table(sqlite3 *db, const char *sql, char ***ret_ce
         table_free(&table);
         return code;
     }
-    table.cells[0] = (char *)(uintptr_t)table.cell_count;
+    const uintptr_t count = table.cell_count;
+    memcpy(&table.cells[0], &count, sizeof(count));
     *ret_cells = &table.cells[1];
     if (ret_rows != NULL)
         *ret_rows = table.row_count;

@@ -113,7 +113,8 @@ const char *client_frame_read_text(struct client_frame *frame, struct pgwire_cur
     struct pgwire_bytes text = native_get_bytes(cursor);
     if (text.data == NULL)
         return NULL;
-    /* It moves over the last byte of its length, which has been read: so there is room for a NUL, and what follows stays. */
+    /* It moves over the last byte of its length, which has been read: so there is room for a NUL, and what follows
+     * stays. */
     sq_assert(text.data > frame->body && (size_t)(text.data - frame->body) + text.length <= frame->body_cap);
     char *to = (char *)frame->body + (text.data - frame->body) - 1;
     memmove(to, to + 1, text.length);
@@ -183,6 +184,7 @@ static void call_function(sqlite3_context *real, int argument_count, sqlite3_val
         return;
     }
     struct client_context *context = &calls->row->frame->context;
+    sq_assert(context->real == NULL);
     context->real = real;
     client_function_run(context, argument_count, arguments);
     context->real = NULL;
@@ -212,6 +214,7 @@ static int values_open(struct client_calls *calls)
 
 static int prepare(struct client_row *row, size_t count, bool is_call)
 {
+    sq_assert(row->frame != NULL && row->values == NULL);
     if (row->stmt != NULL && row->count == count)
         return SQLITE_OK;
     (void)client_real.sqlite3_finalize(row->stmt);
@@ -241,6 +244,7 @@ static int step(struct client_row *row, const struct native_value *values)
 {
     struct client_calls *calls = row->frame->calls;
     struct client_row *outer = calls->row;
+    sq_assert(row->stmt != NULL && (values != NULL || row->count == 0));
     row->values = values;
     calls->row = row;
     int code = client_real.sqlite3_step(row->stmt);

@@ -11,9 +11,11 @@
 
 /* --- Registration --- */
 
-/* The shadow's destructor: the last of the encodings that a function was registered for is replaced, deleted or closed. */
+/* The shadow's destructor: the last of the encodings that a function was registered for is replaced, deleted or
+ * closed. */
 static void function_destroy(void *object)
 {
+    sq_assert(object != NULL);
     struct client_function function = *(struct client_function *)object;
     if (function.calls != NULL)
         (void)sq_map_remove(&function.calls->functions, &function.number, sizeof(function.number));
@@ -61,10 +63,10 @@ static int register_with_shadow(struct client_remote *remote, const char *name, 
                                                   is_scalar ? NULL : shadow_end, function_destroy);
 }
 
-static int tell_server(struct client_remote *remote, const struct client_registration *registration)
+static int tell_server(struct client_remote *remote, const char *name, const struct client_registration *registration)
 {
     struct sq_buf *out = client_request_begin(remote, NATIVE_FUNCTION);
-    native_put_text(out, registration->name);
+    native_put_text(out, name);
     sq_buf_put_u32(out, (uint32_t)registration->argument_count);
     sq_buf_put_u32(out, (uint32_t)registration->representation);
     sq_buf_put_u32(out, registration->number);
@@ -77,10 +79,10 @@ static int register_function(struct client_remote *remote, const char *name, int
                              struct client_function *function)
 {
     struct client_calls *calls = remote->calls;
+    sq_assert(function->calls == calls && function->number != 0);
     bool is_deletion = function->scalar_cb == NULL && function->final_cb == NULL;
     struct client_registration registration = {
         .kind = CLIENT_FUNCTION,
-        .name = (char *)(uintptr_t)name, /* copied */
         .argument_count = argument_count,
         .representation = representation,
         .number = is_deletion ? 0 : function->number,
@@ -90,7 +92,7 @@ static int register_function(struct client_remote *remote, const char *name, int
     if (sq_map_put(&calls->functions, &function->number, sizeof(function->number), function, NULL) != SQ_OK)
         code = SQLITE_NOMEM;
     if (code == SQLITE_OK)
-        code = tell_server(remote, &registration);
+        code = tell_server(remote, name, &registration);
     if (code != SQLITE_OK) {
         function_destroy(function);
         return code;
@@ -98,7 +100,7 @@ static int register_function(struct client_remote *remote, const char *name, int
     /* From here on the shadow owns it, also if it fails. */
     code = register_with_shadow(remote, name, argument_count, representation, function);
     client_statement_cache_clear(remote);
-    if (code == SQLITE_OK && !client_calls_register(calls, &registration))
+    if (code == SQLITE_OK && !client_calls_register(calls, name, &registration))
         code = SQLITE_NOMEM;
     return code;
 }
@@ -127,7 +129,8 @@ static int create_function(sqlite3 *db, const char *name, int argument_count, in
                                                       : NATIVE_SCALAR;
         code = register_function(remote, name, argument_count, representation, function);
     }
-    /* Like SQLite's, this leaves the connection's error as it is unless there is something to say, which has been said. */
+    /* Like SQLite's, this leaves the connection's error as it is unless there is something to say, which has been
+     * said. */
     code = client_remote_shown(remote, code);
     client_remote_leave_quietly(remote);
     return code;
@@ -203,9 +206,8 @@ int client_remote_sqlite3_overload_function(sqlite3 *db, const char *name, int a
         sq_buf_put_u32(out, (uint32_t)argument_count);
         code = client_request_end(remote, NULL, NULL);
         client_statement_cache_clear(remote);
-        const struct client_registration registration = {
-            .kind = CLIENT_OVERLOAD, .name = (char *)(uintptr_t)name, .argument_count = argument_count};
-        if (code == SQLITE_OK && !client_calls_register(remote->calls, &registration))
+        const struct client_registration registration = {.kind = CLIENT_OVERLOAD, .argument_count = argument_count};
+        if (code == SQLITE_OK && !client_calls_register(remote->calls, name, &registration))
             code = SQLITE_NOMEM;
     }
     code = client_remote_shown(remote, code);
@@ -243,6 +245,7 @@ void client_aggregate_free(struct client_calls *calls, uint64_t number)
 
 void client_function_run(struct client_context *context, int count, sqlite3_value **values)
 {
+    sq_assert(context->function != NULL && context->real != NULL);
     const struct client_function function = *context->function; /* it may be replaced meanwhile */
     sqlite3_context *handle = (sqlite3_context *)(void *)context->handle;
     switch (context->part) {

@@ -1,12 +1,26 @@
-/* client/hooks.c: authorizer, progress and busy handler, the hooks for commit, rollback, update and the write-ahead log.
+/* client/hooks.c: authorizer, progress and busy handler, the hooks for commit, rollback, update and the write-ahead
+ * log.
  *
- * Each has one callback per connection; most give back what the former one was set with. The server knows which are set
- * and calls only those. https://sqlite.org/c3ref/commit_hook.html and the pages beside it. */
+ * Each has one callback per connection; most give back what the former one was set with. The server knows which are
+ * set and calls only those. https://sqlite.org/c3ref/commit_hook.html and the pages beside it. */
 #include <string.h>
 
 #include "client/calls_internal.h"
 #include "client/remote_api.h"
 #include "client/statement.h"
+
+enum { WAL_PAGES_DEFAULT = 1000 }; /* SQLITE_DEFAULT_WAL_AUTOCHECKPOINT */
+
+/* What SQLite's own wal hook has in the place of a pointer. */
+static void *wal_pages(int pages)
+{
+    return pages > 0 ? (void *)(uintptr_t)pages : NULL; // NOLINT(performance-no-int-to-ptr)
+}
+
+void client_hooks_init(struct client_hooks *hooks)
+{
+    *hooks = (struct client_hooks){.wal_data = wal_pages(WAL_PAGES_DEFAULT)};
+}
 
 /* --- What the server knows --- */
 
@@ -25,6 +39,7 @@ uint32_t client_hooks_set(const struct client_hooks *hooks)
 int client_hooks_send(struct client_remote *remote)
 {
     const struct client_hooks *hooks = &remote->calls->hooks;
+    sq_assert((hooks->progress_cb == NULL) == (hooks->progress_instructions == 0));
     struct sq_buf *out = client_request_begin(remote, NATIVE_HOOKS);
     sq_buf_put_u32(out, client_hooks_set(hooks));
     sq_buf_put_u32(out, (uint32_t)hooks->progress_instructions);
@@ -185,8 +200,8 @@ void *client_remote_sqlite3_wal_hook(sqlite3 *db, int (*callback)(void *, sqlite
     return former;
 }
 
-/* SQLite's own wal hook, with its number of pages in place of a pointer. The server checkpoints by itself and does not need
- * it, so all that is left is that it takes the place of the application's.
+/* SQLite's own wal hook, with its number of pages in place of a pointer. The server checkpoints by itself and does
+ * not need it, so all that is left is that it takes the place of the application's.
  * https://sqlite.org/c3ref/wal_autocheckpoint.html */
 int client_remote_sqlite3_wal_autocheckpoint(sqlite3 *db, int pages)
 {
@@ -195,7 +210,7 @@ int client_remote_sqlite3_wal_autocheckpoint(sqlite3 *db, int pages)
     if (hooks == NULL)
         return SQLITE_MISUSE;
     bool had_hook = SWAP(hooks->wal_cb, NULL) != NULL;
-    hooks->wal_data = pages > 0 ? (void *)(uintptr_t)pages : NULL;
+    hooks->wal_data = wal_pages(pages);
     if (had_hook)
         return hooks_leave(remote);
     client_remote_leave_quietly(remote);

@@ -1,4 +1,5 @@
-/* client/image.c: see image.h; and https://sqlite.org/c3ref/serialize.html, https://sqlite.org/c3ref/deserialize.html */
+/* client/image.c: see image.h; and https://sqlite.org/c3ref/serialize.html,
+ * https://sqlite.org/c3ref/deserialize.html */
 #include "client/image.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ enum {
 /* One piece, by way of `piece`, which has room for it. */
 static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t length, uint8_t *piece)
 {
+    sq_assert(piece != NULL && length > 0);
     struct sq_buf *out = client_request_begin(remote, NATIVE_IMAGE_READ);
     sq_buf_put_u64(out, offset);
     sq_buf_put_u32(out, length);
@@ -33,6 +35,7 @@ static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t l
     code = client_body_check(remote, &body);
     if (code != SQLITE_OK)
         return code;
+    sq_assert(bytes.data != NULL);
     memcpy(piece, bytes.data, length);
     return SQLITE_OK;
 }
@@ -40,7 +43,9 @@ static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t l
 static int fetch_all(struct client_remote *remote, uint64_t bytes, client_image_put *put_cb, void *context)
 {
     uint8_t *piece = malloc(PIECE_BYTES_MAX);
-    int code = piece != NULL ? SQLITE_OK : client_error_set(remote, SQLITE_NOMEM, NULL);
+    if (piece == NULL)
+        return client_error_set(remote, SQLITE_NOMEM, NULL);
+    int code = SQLITE_OK;
     for (uint64_t offset = 0; code == SQLITE_OK && offset < bytes;) {
         uint32_t length = bytes - offset < PIECE_BYTES_MAX ? (uint32_t)(bytes - offset) : PIECE_BYTES_MAX;
         code = fetch_piece(remote, offset, length, piece);
@@ -99,7 +104,9 @@ int client_image_fetch(struct client_remote *remote, const char *schema, int (*s
 static int store_pieces(struct client_remote *remote, uint64_t bytes, client_image_get *get_cb, void *context)
 {
     uint8_t *piece = malloc(PIECE_BYTES_MAX);
-    int code = piece != NULL ? SQLITE_OK : client_error_set(remote, SQLITE_NOMEM, NULL);
+    if (piece == NULL)
+        return client_error_set(remote, SQLITE_NOMEM, NULL);
+    int code = SQLITE_OK;
     for (uint64_t offset = 0; code == SQLITE_OK && offset < bytes;) {
         size_t length = bytes - offset < PIECE_BYTES_MAX ? (size_t)(bytes - offset) : PIECE_BYTES_MAX;
         code = get_cb(context, piece, length, offset);
@@ -248,12 +255,13 @@ static int serialization_size(void *context, uint64_t bytes)
 static int serialization_put(void *context, const uint8_t *bytes, size_t length, uint64_t offset)
 {
     const struct serialization *to = context;
+    sq_assert(to->image != NULL);
     memcpy(to->image + offset, bytes, length);
     return SQLITE_OK;
 }
 
-/* A database without a page is NULL, as SQLite has it. SQLITE_SERIALIZE_NOCOPY: there is nothing in this process that could be given without a copy, which SQLite says of most
- * databases, too, with the size all the same. */
+/* A database without a page is NULL, as SQLite has it. SQLITE_SERIALIZE_NOCOPY: there is nothing in this process
+ * that could be given without a copy, which SQLite says of most databases, too, with the size all the same. */
 unsigned char *client_remote_sqlite3_serialize(sqlite3 *db, const char *schema, sqlite3_int64 *ret_bytes,
                                                unsigned flags)
 {
@@ -274,12 +282,13 @@ unsigned char *client_remote_sqlite3_serialize(sqlite3 *db, const char *schema, 
 
 static int deserialization_get(void *context, uint8_t *to, size_t length, uint64_t offset)
 {
+    sq_assert(context != NULL); /* there are no pieces of nothing */
     memcpy(to, (const uint8_t *)context + offset, length);
     return SQLITE_OK;
 }
 
-/* The server's copy is what is used from then on: SQLite promises nothing about what becomes of the bytes of a buffer that
- * it has, and here nothing does. */
+/* The server's copy is what is used from then on: SQLite promises nothing about what becomes of the bytes of a
+ * buffer that it has, and here nothing does. */
 int client_remote_sqlite3_deserialize(sqlite3 *db, const char *schema, unsigned char *image, sqlite3_int64 bytes,
                                       sqlite3_int64 buffer_bytes, unsigned flags)
 {

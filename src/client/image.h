@@ -1,7 +1,8 @@
 /* client/image.h: whole databases, page by page: what backups, sqlite3_serialize() and sqlite3_deserialize() share.
  *
- * An image is a database file as the server gives and takes it, in pieces (docs/protocol.md, IMAGE_…). The images that come
- * say that they are in rollback mode, as the file of a database that stands alone does. Threads: under the connection's mutex, but for client_temporary_open(). */
+ * An image is a database file as the server gives and takes it, in pieces (docs/protocol.md, IMAGE_…). The images
+ * that come say that they are in rollback mode, as the file of a database that stands alone does. Threads: under the
+ * connection's mutex, but for client_temporary_open(). */
 #ifndef SQ_CLIENT_IMAGE_H
 #define SQ_CLIENT_IMAGE_H
 
@@ -12,8 +13,9 @@ typedef int client_image_put(void *context, const uint8_t *bytes, size_t length,
 /* Fills `to` with the `length` bytes at `offset`; the same results. */
 typedef int client_image_get(void *context, uint8_t *to, size_t length, uint64_t offset);
 
-/* Asks for an image of `schema` as it is now, says how many bytes it has to `size_cb` (may be NULL), which may end it with
- * an error or SQLITE_DONE, and gives it to `put_cb`. Errors are recorded, those of the callbacks without a text. */
+/* Asks for an image of `schema` as it is now, says how many bytes it has to `size_cb` (may be NULL), which may end
+ * it with an error or SQLITE_DONE, and gives it to `put_cb`. Errors are recorded, those of the callbacks without a
+ * text. */
 int client_image_fetch(struct client_remote *remote, const char *schema, int (*size_cb)(void *context, uint64_t bytes),
                        client_image_put *put_cb, void *context);
 /* Puts an image of `bytes` bytes into the place of `schema`. */

@@ -2,12 +2,12 @@
  * one side and read by the other, each in the other order, so that at least one of them sees the other's. */
 #include "client/interrupt.h"
 
-#include <time.h>
+#include <errno.h>
 
 #include "base/clock.h"
 #include "client/remote_api.h"
 
-enum { CANCEL_TIMEOUT_US = 10 * SQ_US_PER_S, PAUSE_NS = 100 * 1000 };
+enum { CANCEL_TIMEOUT_US = 10 * SQ_US_PER_S };
 
 void client_interrupt_statement_begins(struct client_remote *remote)
 {
@@ -28,13 +28,13 @@ bool client_interrupt_is_raised(const struct client_remote *remote)
 
 static void cancel(struct client_remote *remote)
 {
-    __atomic_fetch_add(&remote->interrupter_count, 1, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&remote->interrupters_entered, 1, __ATOMIC_SEQ_CST);
     const struct pgclient *client = __atomic_load_n(&remote->client, __ATOMIC_SEQ_CST);
     __atomic_store_n(&remote->is_cancel_sent, true, __ATOMIC_SEQ_CST);
     /* One that cannot be sent is as one that comes too late, which SQLite allows. */
     if (client != NULL)
         (void)pgclient_cancel(client, CANCEL_TIMEOUT_US);
-    __atomic_fetch_sub(&remote->interrupter_count, 1, __ATOMIC_SEQ_CST);
+    (void)sem_post(&remote->interrupter_leaves);
 }
 
 void client_interrupt_pass_on(struct client_remote *remote)
@@ -45,20 +45,26 @@ void client_interrupt_pass_on(struct client_remote *remote)
         cancel(remote);
 }
 
-/* Other threads may be within cancel(), never a signal handler of this one: that has returned. */
-static void wait_for_interrupters(const struct client_remote *remote)
+/* Returns when those who are within cancel() now have left. They are other threads, never a signal handler of this one: that
+ * has returned. sem_post() is the last thing that they do with the connection, and may be done in a signal handler. */
+static void wait_for_interrupters(struct client_remote *remote)
 {
-    const struct timespec pause = {.tv_nsec = PAUSE_NS};
-    while (__atomic_load_n(&remote->interrupter_count, __ATOMIC_SEQ_CST) > 0)
-        (void)nanosleep(&pause, NULL);
+    uint32_t entered = __atomic_load_n(&remote->interrupters_entered, __ATOMIC_SEQ_CST);
+    while (remote->interrupters_left != entered) {
+        if (sem_wait(&remote->interrupter_leaves) == 0)
+            remote->interrupters_left++;
+        else
+            sq_assert(errno == EINTR);
+    }
 }
 
 bool client_interrupt_settle(struct client_remote *remote)
 {
     if (remote->call_depth > 0 || !__atomic_load_n(&remote->is_cancel_sent, __ATOMIC_SEQ_CST))
         return true;
-    wait_for_interrupters(remote);
+    /* In this order: one that comes in between is settled the next time. */
     __atomic_store_n(&remote->is_cancel_sent, false, __ATOMIC_SEQ_CST);
+    wait_for_interrupters(remote);
     enum client_risk risk = remote->risk;
     remote->risk = CLIENT_RISK_NONE;
     (void)client_request_begin(remote, NATIVE_INTERRUPT_CLEAR);

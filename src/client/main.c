@@ -53,26 +53,56 @@ static const char introduction[] =
     "# What the drop-in library does\n"
     "\n"
     "`build/lib/libsqlite3.so.0` takes the place of SQLite's library. This list is made from `src/client/api.inc` "
-    "(`make "
-    "docs`), from which the library itself is made too.\n"
+    "(`make docs`), from which the library itself is made too.\n"
     "\n"
-    "**Today** every function works on local databases: it goes to the real SQLite library. **No function works on "
-    "remote "
-    "databases yet:** to open one (a `postgresql://`, `postgres://` or `sqld://` URL, a stub file, a name that "
-    "`SQLD_URL` "
-    "maps) fails with `SQLITE_CANTOPEN` and a message that says so. The column *remote* is the plan:\n"
+    "Every function works on **local** databases: it goes to the real SQLite library. **Remote** databases are those "
+    "of an sqld server: a `postgresql://`, `postgres://` or `sqld://` URL, a stub file, or with `SQLD_URL` any name "
+    "that it maps. What a function does on them is the column *remote*:\n"
     "\n"
     "- **works**: the same result codes, values and side effects as SQLite's. What has no object of a database as its "
-    "first "
-    "parameter (memory, strings, mutexes, VFS, changesets) knows no difference.\n"
+    "first parameter (memory, strings, mutexes, VFS, changesets) knows no difference.\n"
     "- **reverse call**: the server calls back; the callback runs in the client's process, in the thread that called.\n"
     "- **refused**: an SQLite error code and a message that says what is refused. File controls of a particular VFS "
-    "are "
-    "refused, too, though `sqlite3_file_control()` works.\n"
+    "are refused, too, though `sqlite3_file_control()` works.\n"
     "\n"
-    "*Object* is what the first parameter is. In a local connection, `ATTACH` and `VACUUM INTO` of a name that means a "
-    "remote "
-    "database fail with `SQLITE_CANTOPEN`.\n";
+    "*Object* is what the first parameter is. The tests are `tests/client/parity*.c`, programs that must print the "
+    "same with SQLite and a file as with this library and a server, and CPython's own.\n"
+    "\n"
+    "## Which names are remote\n"
+    "\n"
+    "| environment | |\n"
+    "|---|---|\n"
+    "| `SQLD_URL` | the server of names that are no URLs. Each name, `sub/shop.db` too, is the database of its base "
+    "name: `shop` |\n"
+    "| `SQLD_MAP` | only these: `PATTERN[=DATABASE]`, separated by `:`; `*` in both |\n"
+    "| `SQLD_LOCAL` | directories whose files stay local; default `/usr:/proc:/sys:/dev` |\n"
+    "| `SQLD_MAP_MEMORY=1` | `:memory:` too: a private database in the server's memory |\n"
+    "| `SQLD_FRESH=1` | a file that is missing stands for a new database, even if the server has one of that name "
+    "(test suites) |\n"
+    "| `SQLD_REAL_SQLITE` | another real library |\n"
+    "\n"
+    "A name that is opened for the first time becomes a stub: a text file with the server's URL (without its password) "
+    "and the database's name. Stubs work without `SQLD_URL`. A file that was deleted is a new, empty database when it "
+    "is opened again on the same machine; the old one stays on the server under another name. A file with contents "
+    "stays local, with a warning. `ATTACH` takes such names, too, if they are of the same server; in a local "
+    "connection, `ATTACH` and `VACUUM INTO` of a remote name fail with `SQLITE_CANTOPEN`.\n"
+    "\n"
+    "## What is different on a remote database\n"
+    "\n"
+    "- The log is always the write-ahead log: a reader does not keep a writer from committing, as it does with a "
+    "rollback journal.\n"
+    "- Rows are fetched ahead, unless a hook or function could see it. A statement whose rows have all been fetched "
+    "holds no lock, though `sqlite3_step()` has not said `SQLITE_DONE` yet.\n"
+    "- `file:NAME?mode=memory&cache=shared` stays local, and so does what names a VFS.\n"
+    "- Files are not imported yet: `SQLD_IMPORT=1` is refused for a file with contents.\n"
+    "- `sqlite3_auto_extension()` is for local connections. `PRAGMA database_list` names the server's files.\n"
+    "- `sqlite3_stmt_status()` of a statement that was prepared before with the same text may count its former runs, "
+    "too.\n"
+    "- A lost connection is made again unnoticed when no transaction is open; functions, hooks, attached databases and "
+    "settings come back. What cannot come back is said with `SQLITE_IOERR` (extended code 51210) and a message: an "
+    "open transaction, a half-read statement, temporary tables, a database in memory. When the answer to a COMMIT was "
+    "lost, the message says that its outcome is unknown.\n"
+    "- A forked child gets `SQLITE_MISUSE` for its parent's connections, and does not disturb them.\n";
 
 static int compare(const void *a, const void *b)
 {
@@ -91,9 +121,9 @@ static void print_document(void)
     int counts[CLASS_COUNT] = {0};
     for (size_t i = 0; i < ENTRY_COUNT; i++)
         counts[entries[i].class]++;
-    printf("%s\n%d symbols: %d work, %d by reverse calls, %d are refused.\n\n", introduction, ENTRY_COUNT,
-           counts[WORKS], counts[REVERSE], counts[REFUSED]);
-    printf("| symbol | type | object | local | remote (planned) |\n|---|---|---|---|---|\n");
+    printf("%s\n## Functions\n\n%d symbols: %d work, %d by reverse calls, %d are refused.\n\n", introduction,
+           ENTRY_COUNT, counts[WORKS], counts[REVERSE], counts[REFUSED]);
+    printf("| symbol | type | object | local | remote |\n|---|---|---|---|---|\n");
     for (size_t i = 0; i < ENTRY_COUNT; i++) {
         const struct entry *entry = &entries[i];
         printf("| `%s` | `", entry->name);

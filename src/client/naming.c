@@ -126,6 +126,7 @@ struct parsed {
     char *path;
     bool is_memory;
     bool has_vfs;
+    bool has_shared_cache;
     int mode;
 };
 
@@ -143,6 +144,7 @@ static sq_status query_read(const char *query, struct parsed *parsed, struct sq_
             return sq_fail(err, SQ_NOMEM, "a database's name");
         parsed->is_memory |= strcmp(parameter, "mode=memory") == 0;
         parsed->has_vfs |= starts_with(parameter, "vfs=");
+        parsed->has_shared_cache |= strcmp(parameter, "cache=shared") == 0;
         if (strcmp(parameter, "mode=ro") == 0)
             parsed->mode = SQLITE_OPEN_READONLY;
         else if (strcmp(parameter, "mode=rw") == 0)
@@ -190,7 +192,8 @@ static sq_status path_absolute(const char *path, struct sq_error *err, char **re
         return sq_fail(err, SQ_INVALID, "the name is longer than %d bytes", PATH_MAX - 1);
     const char *found = realpath(directory, real);
     if (found == NULL && path[0] != '/')
-        return sq_fail_errno(err, errno, "'%s'", directory);
+        return errno == ENOENT ? sq_fail(err, SQ_NOT_FOUND, "'%s': there is no such directory", directory)
+                               : sq_fail_errno(err, errno, "'%s'", directory);
     if (found == NULL)
         found = directory;
     if (asprintf(ret_path, "%s%s%s", found, found[strlen(found) - 1] == '/' ? "" : "/", base) < 0)
@@ -379,7 +382,8 @@ sq_status client_naming_decide(const struct client_naming *naming, const char *f
     if (parsed.has_vfs || parsed.path[0] == '\0') {
         name.place = CLIENT_LOCAL;
     } else if (parsed.is_memory) {
-        name.place = naming->url != NULL && naming->has_map_memory ? CLIENT_REMOTE_MAPPED : CLIENT_LOCAL;
+        bool is_mapped = naming->url != NULL && naming->has_map_memory && !parsed.has_shared_cache;
+        name.place = is_mapped ? CLIENT_REMOTE_MAPPED : CLIENT_LOCAL;
         if (name.place == CLIENT_REMOTE_MAPPED && (name.database = strdup(":memory:")) == NULL)
             return sq_fail(err, SQ_NOMEM, "a database's name");
     } else if ((exists = stat(parsed.path, &info) == 0) && is_stub(parsed.path, &info)) {

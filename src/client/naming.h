@@ -3,7 +3,8 @@
  * In this order:
  *   1. A URL (postgresql://, postgres://, sqld://), also behind "file:", is remote.
  *   2. A name with a VFS of its own (argument or ?vfs=) is local.
- *   3. An in-memory database is local; remote with SQLD_MAP_MEMORY=1 and SQLD_URL. A temporary one ("") is local.
+ *   3. An in-memory database is local; remote with SQLD_MAP_MEMORY=1 and SQLD_URL, unless its cache is to be shared. A
+ *      temporary one ("") is local.
  *   4. A stub file is remote: a file of less than 512 bytes that begins with "sqld-stub ".
  *   5. Without SQLD_URL everything else is local.
  *   6. A name below a directory of SQLD_LOCAL, and what exists and is not a regular file, is local.
@@ -64,8 +65,8 @@ struct client_name {
 void client_naming_read(struct client_naming *ret_naming);
 
 /* Decides. `filename`, `flags` and `vfs` are sqlite3_open_v2()'s; the first and the last may be NULL.
- * OK: *ret_name is set; free it with client_name_done(). SQ_NOMEM. SQ_INVALID: SQLD_MAP or SQLD_LOCAL makes no sense,
- * or the current directory is unknown. */
+ * OK: *ret_name is set; free it with client_name_done(). SQ_NOMEM. SQ_NOT_FOUND: its directory does not exist. SQ_INVALID:
+ * SQLD_MAP or SQLD_LOCAL makes no sense. SQ_IO: its directory cannot be looked at. */
 SQ_MUST_USE sq_status client_naming_decide(const struct client_naming *naming, const char *filename, int flags,
                                            const char *vfs, struct sq_error *err, struct client_name *ret_name);
 void client_name_done(struct client_name *name);

@@ -159,7 +159,7 @@ static bool is_local(const char *filename, int flags, const char *vfs, sqlite3 *
     if (status != SQ_OK) {
         char message[MESSAGE_BYTES_MAX];
         (void)snprintf(message, sizeof(message), "unable to open '%s': %s", filename, err.text);
-        *ret_code = open_failed(SQLITE_CANTOPEN, message, ret_db);
+        *ret_code = open_failed(SQLITE_CANTOPEN, status == SQ_NOT_FOUND ? cannot_open : message, ret_db);
         return false;
     }
     bool local = name.place == CLIENT_LOCAL || name.place == CLIENT_LOCAL_THOUGH_MAPPED;

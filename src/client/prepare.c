@@ -393,7 +393,7 @@ sqlite3_stmt *client_remote_sqlite3_next_stmt(sqlite3 *db, sqlite3_stmt *pointer
     const struct sq_list *next = before != NULL ? before->links.next : remote->statements.next;
     sqlite3_stmt *found = NULL;
     if (next != &remote->statements && (pointer == NULL || before != NULL))
-        found = SQ_CONTAINER_OF((struct sq_list *)(uintptr_t)next, struct client_statement, links)->handle;
+        found = SQ_CONTAINER_OF((struct sq_list *)client_unconst(next), struct client_statement, links)->handle;
     client_remote_leave_quietly(remote);
     return found;
 }

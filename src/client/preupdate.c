@@ -1,4 +1,5 @@
-/* client/preupdate.c: the preupdate hook is called, and what it may ask then: https://sqlite.org/c3ref/preupdate_blobwrite.html
+/* client/preupdate.c: the preupdate hook is called, and what it may ask then:
+ * https://sqlite.org/c3ref/preupdate_blobwrite.html
  *
  * The server sends all values of the row with the call; real values are made of them when the first is asked for. */
 #include "client/calls_internal.h"
@@ -39,6 +40,7 @@ void client_call_preupdate(struct client_frame *frame, struct pgwire_cursor *cur
     if (hooks->preupdate_cb != NULL)
         hooks->preupdate_cb(hooks->preupdate_data, frame->remote->handle, preupdate.op, database, table, old_rowid,
                             new_rowid);
+    sq_assert(calls->preupdate == &preupdate);
     calls->preupdate = outer;
     client_row_close(&frame->old_row);
     client_row_close(&frame->new_row);
@@ -60,8 +62,11 @@ static int get_value(struct client_remote *remote, bool is_old, int column, sqli
     struct client_row *row = is_old ? &preupdate->frame->old_row : &preupdate->frame->new_row;
     if (row->values == NULL) {
         int code = client_row_open(preupdate->frame, row, values, (size_t)preupdate->column_count);
-        if (code != SQLITE_ROW)
-            return client_error_set(remote, code, "%s", client_real.sqlite3_errmsg(remote->calls->values_db));
+        if (code != SQLITE_ROW) {
+            (void)client_error_set(remote, code, "%s", client_real.sqlite3_errmsg(remote->calls->values_db));
+            client_row_close(row);
+            return code;
+        }
     }
     *ret_value = client_real.sqlite3_column_value(row->stmt, column);
     return SQLITE_OK;

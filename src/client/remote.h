@@ -35,6 +35,7 @@
 #ifndef SQ_CLIENT_REMOTE_H
 #define SQ_CLIENT_REMOTE_H
 
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -138,12 +139,24 @@ struct client_remote {
     uint32_t guest_number;   /* the last one given, for blobs and whatever else needs a number */
 
     /* --- interrupt.c: atomics --- */
-    bool is_interrupted;   /* since the statement now running began */
-    bool is_waiting;       /* for an answer of the server */
-    bool is_cancel_sent;   /* NATIVE_INTERRUPT_CLEAR is due */
-    int interrupter_count; /* threads within pgclient_cancel() */
-    int running_count;     /* statements between their first step and their end */
+    bool is_interrupted;           /* since the statement now running began */
+    bool is_waiting;               /* for an answer of the server */
+    bool is_cancel_sent;           /* NATIVE_INTERRUPT_CLEAR is due */
+    uint32_t interrupters_entered; /* threads that have begun pgclient_cancel() */
+    sem_t interrupter_leaves;      /* counts those that have ended it */
+    uint32_t interrupters_left;    /* of them, those that were waited for; not atomic */
+    int running_count;             /* statements between their first step and their end */
 };
+
+/* SQLite's interface takes some pointers without `const` that it only reads through. */
+static inline void *client_unconst(const void *pointer)
+{
+    union {
+        const void *constant;
+        void *plain;
+    } both = {.constant = pointer};
+    return both.plain;
+}
 
 /* --- Handles --- */
 

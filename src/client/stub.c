@@ -147,7 +147,7 @@ static sq_status stub_put(const struct client_stub *stub, const char *url, const
         return sq_fail(err, SQ_NOMEM, "a stub file");
     int fd = mkostemp(name, O_CLOEXEC);
     if (fd < 0)
-        return sq_fail(err, SQ_NOT_FOUND, "'%s': %s", stub->path, strerror(errno));
+        return sq_fail(err, SQ_NOT_FOUND, "'%s': %s", stub->path, strerrordesc_np(errno));
     mode_t mask = umask(0);
     (void)umask(mask);
     sq_status status = write_all(fd, text, name, err);
@@ -177,7 +177,7 @@ static sq_status stub_take(struct client_stub *stub, struct sq_error *err)
     if (fd < 0 && (errno == EACCES || errno == EROFS || errno == EPERM))
         fd = open(stub->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
-        return errno == ENOENT ? SQ_BUSY : sq_fail(err, SQ_NOT_FOUND, "'%s': %s", stub->path, strerror(errno));
+        return errno == ENOENT ? SQ_BUSY : sq_fail(err, SQ_NOT_FOUND, "'%s': %s", stub->path, strerrordesc_np(errno));
     sq_status status = stub_read(fd, stub, err);
     if (status == SQ_OK && stub->database == NULL) {
         int locked;

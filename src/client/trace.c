@@ -1,7 +1,7 @@
 /* client/trace.c: sqlite3_trace_v2() and its older sisters.
  *
- * There is one mask of events, as in SQLite, which also says which generation of the interface asked: sqlite3_trace() and
- * sqlite3_trace_v2() take each other's place, and both take that of sqlite3_profile().
+ * There is one mask of events, as in SQLite, which also says which generation of the interface asked:
+ * sqlite3_trace() and sqlite3_trace_v2() take each other's place, and both take that of sqlite3_profile().
  * https://sqlite.org/c3ref/trace_v2.html, https://sqlite.org/c3ref/profile.html */
 #include <string.h>
 
@@ -92,7 +92,8 @@ void client_calls_trace_close(struct client_remote *remote)
 
 /* --- Calls --- */
 
-/* sqlite3_trace() is given the text with its parameters' values, but for statements within others, which are comments. */
+/* sqlite3_trace() is given the text with its parameters' values, but for statements within others, which are
+ * comments. */
 static void trace_v1(struct client_frame *frame, sqlite3_stmt *stmt, const char *sql)
 {
     const struct client_hooks *hooks = &frame->calls->hooks;

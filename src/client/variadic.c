@@ -9,6 +9,8 @@
  * argument has its own line.
  *
  * Invariant: a word is as wide as a register and as each of int, pointer and sqlite3_int64 in an argument slot. */
+#include <string.h>
+
 #include "client/api.h"
 #include "client/handle.h"
 #include "client/remote.h"
@@ -83,6 +85,13 @@ int sqlite3_config(int operation, ...)
     return client_real.sqlite3_config(operation, words.w[0], words.w[1], words.w[2], words.w[3]);
 }
 
+static void *pointer_of(word value)
+{
+    void *pointer;
+    memcpy(&pointer, &value, sizeof(pointer));
+    return pointer;
+}
+
 /* https://sqlite.org/c3ref/c_dbconfig_defensive.html: all operations but two are switches, "int, int *". */
 static int remote_db_config(sqlite3 *db, int operation, const struct words *words)
 {
@@ -90,11 +99,11 @@ static int remote_db_config(sqlite3 *db, int operation, const struct words *word
         return SQLITE_MISUSE;
     switch (operation) {
     case SQLITE_DBCONFIG_MAINDBNAME:
-        return client_remote_db_config_main_name(db, (const char *)(uintptr_t)words->w[0]);
+        return client_remote_db_config_main_name(db, pointer_of(words->w[0]));
     case SQLITE_DBCONFIG_LOOKASIDE:
         return client_remote_db_config_lookaside(db);
     default:
-        return client_remote_db_config_switch(db, operation, (int)words->w[0], (int *)(uintptr_t)words->w[1]);
+        return client_remote_db_config_switch(db, operation, (int)words->w[0], pointer_of(words->w[1]));
     }
 }
 

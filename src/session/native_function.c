@@ -1,7 +1,7 @@
 /* session/native_function.c: SQL functions and collations that live in the client (docs/protocol.md, FUNCTION, COLLATION).
  *
  * SQLite gets functions of ours under the client's names, each with a number that the client knows. Everything goes through
- * UTF-8; what the client has asked for is its own affair.
+ * UTF-8; by the text representation that was asked for, SQLite only chooses between functions of one name.
  *
  * Aggregates. The client keeps what its aggregates add up, by a number that is given with a group's first STEP and kept in
  * SQLite's aggregate context; 0 means that there was none (sqlite.org/c3ref/aggregate_context.html). SQLite ends each
@@ -20,8 +20,7 @@
 
 enum {
     FUNCTION_ARGUMENTS_MAX = 127, /* sqlite.org/limits.html: SQLITE_MAX_FUNCTION_ARG as Debian has it */
-    /* The text representation is the client's affair, but SQLite chooses between functions of one name by it. */
-    FUNCTION_REPRESENTATION = 7,
+    FUNCTION_REPRESENTATION = 7,  /* sqlite.org/c3ref/c_any.html */
     FUNCTION_FLAGS =
         FUNCTION_REPRESENTATION | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY | SQLITE_SUBTYPE | SQLITE_INNOCUOUS,
 };

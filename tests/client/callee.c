@@ -1,7 +1,7 @@
 /* tests/client/callee.c: an application that can be called in every way, for test_bad_server.py.
  *
- *     callee URL COUNT     opens COUNT connections, one after the other; on each registers everything, runs a statement and
- *                          prints what became of it */
+ *     callee URL COUNT     opens COUNT connections, one after the other; on each registers everything, runs a statement
+ *                          and prints what became of it */
 #define SQLITE_ENABLE_PREUPDATE_HOOK 1
 #include <sqlite3.h>
 #include <stdio.h>

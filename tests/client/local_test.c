@@ -364,10 +364,9 @@ static bool case_sessions_work(void)
 
 /* --- names that are no local files --- */
 
-static const char url[] = "postgresql://app:secret@db.example/shop";
-static const char refusal[] =
-    "unable to open postgresql://app:***@db.example/shop: this build of sqld's libsqlite3 cannot "
-    "connect to servers yet";
+/* Nobody listens there. */
+static const char url[] = "postgresql://app:secret@127.0.0.1:1/shop";
+static const char refusal[] = "unable to open 'postgresql://app:***@127.0.0.1:1/shop': ";
 
 /* A failed connection knows its error, can be closed, and does nothing else. */
 static bool is_unopened(sqlite3 *db)
@@ -376,10 +375,11 @@ static bool is_unopened(sqlite3 *db)
     sqlite3 *local;
     CHECK(db != NULL);
     CHECK(sqlite3_errcode(db) == SQLITE_CANTOPEN && sqlite3_extended_errcode(db) == SQLITE_CANTOPEN);
-    CHECK(strcmp(sqlite3_errmsg(db), refusal) == 0);
+    const char *message = sqlite3_errmsg(db);
+    CHECK(strncmp(message, refusal, strlen(refusal)) == 0 && strstr(message, "secret") == NULL);
     const char16_t *wide = sqlite3_errmsg16(db);
-    for (size_t i = 0; i < sizeof(refusal); i++)
-        CHECK(wide[i] == (char16_t)refusal[i]);
+    for (size_t i = 0; i <= strlen(message); i++)
+        CHECK(wide[i] == (char16_t)message[i]);
     CHECK(sqlite3_error_offset(db) == -1);
     CHECK(sqlite3_exec(db, "CREATE TABLE t(a)", NULL, NULL, NULL) == SQLITE_MISUSE);
     CHECK(sqlite3_prepare_v2(db, "SELECT 1", -1, &stmt, NULL) == SQLITE_MISUSE);
@@ -396,7 +396,7 @@ static bool is_unopened(sqlite3 *db)
     return true;
 }
 
-static bool case_urls_cannot_be_opened_yet(void)
+static bool case_a_url_without_a_server_is_not_opened(void)
 {
     sqlite3 *db = NULL;
     CHECK(sqlite3_open(url, &db) == SQLITE_CANTOPEN);
@@ -406,17 +406,17 @@ static bool case_urls_cannot_be_opened_yet(void)
     CHECK(sqlite3_open_v2(url, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_CANTOPEN);
     if (!is_unopened(db))
         return false;
-    CHECK(sqlite3_open16(u"postgresql://app:secret@db.example/shop", &db) == SQLITE_CANTOPEN);
+    CHECK(sqlite3_open16(u"postgresql://app:secret@127.0.0.1:1/shop", &db) == SQLITE_CANTOPEN);
     return is_unopened(db);
 }
 
-static bool case_mapped_names_cannot_be_opened_yet(void)
+static bool case_a_mapped_name_without_a_server_is_not_opened(void)
 {
     sqlite3 *db = NULL;
-    setenv("SQLD_URL", "postgresql://db.example", 1);
+    setenv("SQLD_URL", "postgresql://127.0.0.1:1", 1);
     int code = sqlite3_open("mapped.db", &db);
-    CHECK(code == SQLITE_CANTOPEN &&
-          strstr(sqlite3_errmsg(db), "database 'mapped' of postgresql://db.example") != NULL);
+    CHECK(code == SQLITE_CANTOPEN && strstr(sqlite3_errmsg(db), "unable to open 'mapped.db': ") != NULL);
+    CHECK(strstr(sqlite3_errmsg(db), "127.0.0.1") != NULL);
     CHECK(sqlite3_close(db) == SQLITE_OK);
     CHECK(access("mapped.db", F_OK) != 0);
     CHECK(sqlite3_open(":memory:", &db) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
@@ -472,8 +472,8 @@ static const struct {
     {"misuse is SQLite's own", case_misuse_is_sqlites_own},
     {"config takes its arguments", case_config_takes_its_arguments},
     {"DROP_IN the real library refers to itself", case_real_library_refers_to_itself},
-    {"DROP_IN URLs cannot be opened yet", case_urls_cannot_be_opened_yet},
-    {"DROP_IN mapped names cannot be opened yet", case_mapped_names_cannot_be_opened_yet},
+    {"DROP_IN a URL without a server is not opened", case_a_url_without_a_server_is_not_opened},
+    {"DROP_IN a mapped name without a server is not opened", case_a_mapped_name_without_a_server_is_not_opened},
 };
 /* clang-format on */
 

@@ -1,5 +1,6 @@
-/* tests/client/parity.c: does what an application can do with functions, hooks, blobs and backups of its own, and prints all that
- * it sees. Run with local databases and with remote ones, it must print the same: test_parity.py compares.
+/* tests/client/parity.c: does what an application can do with functions, hooks, blobs and backups of its own, and
+ * prints all that it sees. Run with local databases and with remote ones, it must print the same: test_parity.py
+ * compares.
  *
  *     parity PART FIRST SECOND MEMORY     PART: a line of the table below; FIRST, SECOND: names of empty databases;
  *                                         MEMORY: of one in memory

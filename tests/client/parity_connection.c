@@ -2,6 +2,7 @@
 #include "parity.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -207,7 +208,7 @@ static void *interrupt_it(void *argument)
     /* As long as nobody says that it has worked. */
     while (!__atomic_load_n((bool *)argument, __ATOMIC_SEQ_CST)) {
         sqlite3_interrupt(db);
-        usleep(1000);
+        sched_yield();
     }
     return NULL;
 }

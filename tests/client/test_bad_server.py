@@ -1,5 +1,5 @@
-"""A server that breaks the protocol of calls (docs/protocol.md, "Calls"): the drop-in library ends the connection, says so to
-the application, and calls nothing that it was not asked for. The server is a fake one, of this file."""
+"""A server that breaks the protocol of calls (docs/protocol.md, "Calls"): the drop-in library ends the connection, and
+says so to the application. The server is a fake one, of this file."""
 
 import socket
 import struct
@@ -27,8 +27,8 @@ def answer(result=0, error=None):
 
 
 class FakeServer:
-    """Takes `count` connections, one after the other. To the first statement of each it sends what `call(connection's number)`
-    says, and notes what came back: the client's answer, or None when it has closed the connection."""
+    """Takes `count` connections, one after the other. To the first statement of each it sends what `call(number of the
+    connection)` says, and notes what came back: the client's answer, or None when it has closed the connection."""
 
     def __init__(self, count, call):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -159,7 +159,10 @@ BAD = {
     "long text": struct.pack("!BIBQHB", 1, SCALAR, 0, 0, 1, 0x30) + LONG + b"x" + NO_AUXILIARY,
     "long name": b"\x0b" + LONG + b"name",
     "no name": b"\x0b" + native.text(None),
-    "more columns than bytes": b"\x09" + number(9) + native.text("") * 2 + struct.pack("!qqiiHBB", 1, 1, 0, -1, 9999, 1, 0),
+    "more columns than bytes": b"\x09"
+    + number(9)
+    + native.text("") * 2
+    + struct.pack("!qqiiHBB", 1, 1, 0, -1, 9999, 1, 0),
 }
 
 

@@ -97,7 +97,6 @@ def test_a_file_with_contents_stays_local_with_a_warning(tmp_path):
     assert shell(file, "CREATE TABLE t(a); INSERT INTO t VALUES(7)").stderr == ""
     done = shell(file, "SELECT a FROM t", SQLD_URL="postgresql://h")
     assert done.stdout == "7\n" and "stays local" in done.stderr
-    assert "cannot connect to servers yet" in shell(file, "SELECT 1", SQLD_URL="postgresql://h", SQLD_IMPORT="1").stderr
 
 
 def test_mapped_names_are_not_attached_as_local_files(tmp_path):
@@ -121,14 +120,6 @@ def test_mapped_names_are_not_attached_as_local_files(tmp_path):
         assert done.returncode == 0 and done.stdout == "7\n", done.stderr
     done = shell(":memory:", f"ATTACH '{tmp_path}/new.db' AS x; CREATE TABLE x.t(a)", SQLD_URL=url, SQLD_LOCAL=tmp_path)
     assert done.stderr == "" and (tmp_path / "new.db").exists()
-
-
-def test_a_stub_cannot_be_opened_yet(tmp_path):
-    file = tmp_path / "x.db"
-    file.write_text("sqld-stub 1\npostgresql://h/x\n")
-    done = shell(file, "CREATE TABLE t(a)")
-    assert done.returncode != 0 and "stub of a remote database" in done.stderr
-    assert file.read_text() == "sqld-stub 1\npostgresql://h/x\n"
 
 
 def test_an_application_under_address_sanitizer_runs():

@@ -194,6 +194,9 @@ def test_attach_is_of_the_same_server_only(shell, server, start, tmp_path):
     done = shell("a.db", "ATTACH 'b.db' AS b; CREATE TABLE b.u(x); INSERT INTO u VALUES (5); SELECT x FROM b.u")
     assert done.stdout == "5\n" and (tmp_path / "b.db").exists()
     assert shell("b.db", "SELECT x FROM u").stdout == "5\n"
+    for schema in ("main", "temp", "b"):
+        done = shell("a.db", f"ATTACH 'b.db' AS b; ATTACH 'not-made.db' AS {schema}")
+        assert "is already in use" in done.stderr and not (tmp_path / "not-made.db").exists()
 
 
 def test_a_server_that_is_none_of_ours_is_named(shell, tmp_path):

@@ -21,9 +21,7 @@ static const char usage[] =
     "usage: sqld-exec [--url URL] [--] PROGRAM [ARGUMENT]...\n"
     "\n"
     "Runs PROGRAM with sqld's libsqlite3.so.0 in place of SQLite's.\n"
-    "  --url URL   databases are those of the server at URL (SQLD_URL); without it, only names that are URLs\n"
-    "\n"
-    "This build cannot connect to servers yet: databases that are remote fail with SQLITE_CANTOPEN.\n";
+    "  --url URL   databases are those of the server at URL (SQLD_URL); without it, only names that are URLs, and stubs\n";
 
 /* The directory of the library, into `to`. */
 static bool library_find(char *to, size_t size)

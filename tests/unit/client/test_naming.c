@@ -97,11 +97,28 @@ static void with_a_server_files_are_mapped_by_their_base_names(void **state)
     (void)state;
     assert_mapped(&server, "shop.db", "shop");
     assert_mapped(&server, path("a.b.sqlite3"), "a.b");
-    assert_mapped(&server, path(".hidden"), ".hidden");
+    assert_mapped(&server, path(".hidden"), "_hidden_4747f185");
     assert_mapped(&server, "/nowhere/at/all/shop", "shop");
     assert_mapped(&server, "file:shop.db?cache=private#x", "shop");
-    assert_mapped(&server, "file:///nowhere/sh%6Fp%20x.db", "shop x");
-    assert_mapped(&server, "file://localhost/nowhere/100%.db", "100%");
+    assert_mapped(&server, "file:///nowhere/sh%6Fp%20x.db", "shop_x_858ea129");
+    assert_mapped(&server, "file://localhost/nowhere/100%.db", "100__2f97df3b");
+}
+
+static void names_that_a_server_does_not_take_are_changed(void **state)
+{
+    (void)state;
+    char name[300], expected[CLIENT_DATABASE_NAME_MAX + 1];
+    memset(name, 'n', sizeof(name));
+    /* As long as can be, then one byte longer. */
+    name[CLIENT_DATABASE_NAME_MAX] = '\0';
+    assert_mapped(&server, name, name);
+    name[CLIENT_DATABASE_NAME_MAX] = 'n';
+    name[CLIENT_DATABASE_NAME_MAX + 1] = '\0';
+    (void)snprintf(expected, sizeof(expected), "%.54s_0c065ec5", name);
+    assert_mapped(&server, name, expected);
+    assert_mapped(&server, "-x.db", "_x_4bcd60c0");
+    assert_mapped(&server, "a b.db", "a_b_10a3f9f2");
+    assert_mapped(&server, "a_b.db", "a_b");
 }
 
 static void memory_temporary_and_vfs_names_stay_local(void **state)
@@ -126,6 +143,7 @@ static void memory_temporary_and_vfs_names_stay_local(void **state)
     memory.has_map_memory = true;
     assert_mapped(&memory, ":memory:", ":memory:");
     assert_mapped(&memory, "file:x?mode=memory", ":memory:");
+    assert_int_equal(place_of(&memory, "file:x?mode=memory&cache=shared"), CLIENT_LOCAL);
     assert_int_equal(place_of(&memory, ""), CLIENT_LOCAL);
     memory.url = NULL;
     assert_int_equal(place_of(&memory, ":memory:"), CLIENT_LOCAL);
@@ -263,6 +281,7 @@ int main(void)
         cmocka_unit_test(urls_are_remote_whatever_the_environment_says),
         cmocka_unit_test(without_a_server_names_are_local),
         cmocka_unit_test(with_a_server_files_are_mapped_by_their_base_names),
+        cmocka_unit_test(names_that_a_server_does_not_take_are_changed),
         cmocka_unit_test(memory_temporary_and_vfs_names_stay_local),
         cmocka_unit_test(a_stub_is_remote_without_environment),
         cmocka_unit_test(a_file_with_contents_stays_local_unless_it_is_imported),
