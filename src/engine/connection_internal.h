@@ -72,7 +72,7 @@ struct engine_connection {
     size_t function_count;
     int64_t yield_us; /* monotonic; when the step that runs gives the processor away; 0: it has just begun */
     bool is_stepping; /* a statement runs: waiting for locks is not ours */
-    int client_error;   /* the code with which a function of the client's has failed within this step; 0: none */
+    int client_error; /* the code with which a function of the client's has failed within this step; 0: none */
     bool has_function_error;
     struct sq_error function_error; /* of the SQL function that failed the running statement */
     size_t statement_count;         /* open statements, asserted 0 at the end */

@@ -50,6 +50,7 @@ enum {
 struct sched_statement {
     struct service_statement base;
     struct engine_statement *engine;
+    bool is_native;  /* SQLite's own: engine_statement_prepare_native() */
     bool may_detach; /* SQL of a native session may take an attached database away */
 };
 
@@ -77,6 +78,12 @@ static struct sched_service *service_of(struct service *service)
 static struct sched_statement *statement_of(struct service_statement *statement)
 {
     return SQ_CONTAINER_OF(statement, struct sched_statement, base);
+}
+
+/* Whether it runs a statement of native mode. A session in native mode may have others, too: of the PostgreSQL protocol. */
+static bool runs_native(const struct query *query)
+{
+    return query->statement != NULL && statement_of(query->statement)->is_native;
 }
 
 /* What the session has seen now is what its answers rest on. */
@@ -234,6 +241,7 @@ static sq_status sched_prepare_native(struct service *base, const char *sql, siz
         statement->engine = engine;
         struct engine_native_traits traits = engine_statement_traits(engine);
         statement->is_readonly = !traits.needs_slot;
+        statement_of(statement)->is_native = true;
         statement_of(statement)->may_detach = traits.may_detach;
     }
     *ret_statement = statement;
@@ -281,7 +289,7 @@ static sq_status reserve_values(struct sched_service *service, size_t count, str
 /* Ends a query whose last step said how; *err keeps what it has. */
 static enum query_progress end_query(struct sched_service *service, struct query *query, enum query_progress progress)
 {
-    if (query->stage == QUERY_RUNNING && !service->base.context->is_native) {
+    if (query->stage == QUERY_RUNNING && !runs_native(query)) {
         sq_status status = engine_statement_reset(statement_of(query->statement)->engine, NULL);
         /* After DONE the commit is over; after a failure reset repeats what is known. */
         (void)status;
@@ -378,7 +386,7 @@ static enum query_progress retry_later(struct sched_service *service, struct que
     struct service_context *context = service->base.context;
     if (query->row_count > 0)
         return fail_query(service, query);
-    if (!context->is_native) {
+    if (!runs_native(query)) {
         sq_status status = engine_statement_reset(statement_of(query->statement)->engine, NULL);
         (void)status; /* the step's error again */
     }
@@ -489,13 +497,12 @@ static enum query_progress sched_run(struct service *base, struct query *query, 
         enum query_progress progress = QUERY_FAILED;
         if (!query->statement->is_readonly && !take_slot(service, query, err, &progress))
             return progress;
-        if (!base->context->is_native)
+        if (!runs_native(query))
             engine_statement_allow_change(statement_of(query->statement)->engine, query->may_change_columns);
         if (reserve_values(service, query->statement->column_count, err) != SQ_OK)
             return fail_query(service, query);
-        if (!base->context->is_native &&
-            engine_statement_bind(statement_of(query->statement)->engine, query->parameters,
-                                  query->statement->parameter_count, err) != SQ_OK)
+        if (!runs_native(query) && engine_statement_bind(statement_of(query->statement)->engine, query->parameters,
+                                                         query->statement->parameter_count, err) != SQ_OK)
             return fail_query(service, query);
         query->stage = QUERY_RUNNING;
     }
@@ -506,7 +513,7 @@ static sq_status sched_finish(struct service *base, struct query *query, struct 
 {
     struct sched_service *service = service_of(base);
     sq_status status = SQ_OK;
-    if (query->stage == QUERY_RUNNING || base->context->is_native)
+    if (query->stage == QUERY_RUNNING || runs_native(query))
         status = engine_statement_reset(statement_of(query->statement)->engine, err);
     if (query->stage == QUERY_QUEUED)
         metrics_gauge_add(METRICS_QUERIES_WAITING, -1);

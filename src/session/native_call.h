@@ -57,13 +57,6 @@ void native_call_break(struct native_calls *calls);
  * itself goes (a failed sync takes the database out of service). */
 int native_client_code(struct native_calls *calls, int code);
 
-/* The client's pointers, which are only numbers here. */
-static inline void *native_pointer_of(uint64_t number)
-{
-    _Static_assert(sizeof(void *) >= sizeof(number), "a pointer of the client's is kept in one of ours");
-    return (void *)(uintptr_t)number;
-}
-
 /* A C string of a request's text, to be freed; NULL: NULL or no memory. What is behind a NUL is not a part of it. */
 static inline char *native_text_copy(const struct pgwire_bytes *text)
 {

@@ -44,6 +44,11 @@ struct native_statement;
 /* A client's pointer, bound as a parameter or a result, is a pointer of this type for SQLite; its value is the client's
  * number, and nobody follows it. */
 #define NATIVE_POINTER_TYPE "sqld-client"
+static inline void *native_pointer_of(uint64_t number)
+{
+    _Static_assert(sizeof(void *) >= sizeof(number), "a pointer of the client's is kept in one of ours");
+    return (void *)(uintptr_t)number; // NOLINT(performance-no-int-to-ptr): it is none
+}
 
 /* Something that may have to wait for the write slot. Embedded in what it belongs to, or on the heap. */
 struct native_work {

@@ -259,7 +259,7 @@ static int bind_value(sqlite3_stmt *stmt, int index, const struct native_value *
     if (value->kind == NATIVE_VALUE_ZEROBLOB)
         return sqlite3_bind_zeroblob64(stmt, index, value->number);
     if (value->kind == NATIVE_VALUE_POINTER)
-        return sqlite3_bind_pointer(stmt, index, (void *)(uintptr_t)value->number, NATIVE_POINTER_TYPE, NULL);
+        return sqlite3_bind_pointer(stmt, index, native_pointer_of(value->number), NATIVE_POINTER_TYPE, NULL);
     const struct sq_value *plain = &value->value;
     switch (plain->kind) {
     case SQ_VALUE_NULL:

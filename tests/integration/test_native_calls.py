@@ -8,6 +8,7 @@ import pytest
 from native import ANEW, BUSY, CONSTRAINT, DONE, ERROR, INTERRUPT, MISUSE, NOMEM, OK, ROW, TOOBIG, Pointer, Zeroblob
 from native_calls import Calling, Failure, Hang, Raw, Subtyped
 from server import poll
+from wire import copy_data, copy_done, errors, extended, query
 
 
 @pytest.fixture
@@ -383,6 +384,18 @@ def test_calls_do_not_come_within_postgresql_messages(c):
     assert error["M"] == "functions of the client can be called within its requests only"
     assert c.called(nc.CALL_FUNCTION) == []
     assert c.one("SELECT f()") == 1
+
+
+def test_postgresql_messages_of_a_native_session_bind_and_copy(c):
+    c.ok("CREATE TABLE t(a, b)")
+    assert not errors(c.wire.ask(extended("INSERT INTO t VALUES ($1, $2)", ("1", "x"))))
+    assert not errors(c.wire.ask(extended("INSERT INTO t VALUES ($1, $2)", ("2", "y"))))
+    c.wire.send(query("COPY t FROM STDIN"), copy_data(b"3\tz\n4\tw\n"), copy_done())
+    assert not errors(c.wire.until_ready())
+    assert c.ok("SELECT a, b FROM t ORDER BY 1") == [("1", "x"), ("2", "y"), ("3", "z"), ("4", "w")]
+    c.wire.send(query("COPY t FROM STDIN"))
+    c.send(native.prepare(1, "SELECT 1"))  # not now
+    assert "08P01" in errors(c.wire.drain())
 
 
 # ---- collations

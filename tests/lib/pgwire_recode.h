@@ -200,6 +200,14 @@ static inline void recode_copy_data(const struct pgwire_frame *frame, struct sq_
     pgwire_put_copy_data(out, data.data, data.length);
 }
 
+/* Messages of native mode are not of the PostgreSQL protocol: as they stand. */
+static inline void recode_native(const struct pgwire_frame *frame, struct sq_buf *out)
+{
+    size_t offset = pgwire_begin(out, frame->type);
+    sq_buf_put(out, frame->body, frame->body_length);
+    pgwire_end(out, offset);
+}
+
 /* A client's message. */
 static inline sq_status recode_frontend(const struct pgwire_frame *frame, enum recode_password kind,
                                         struct sq_error *err, struct sq_buf *out)
@@ -224,6 +232,10 @@ static inline sq_status recode_frontend(const struct pgwire_frame *frame, enum r
         return recode_function_call(frame, err, out);
     case PGWIRE_COPY_DATA:
         recode_copy_data(frame, out);
+        return SQ_OK;
+    case PGWIRE_NATIVE:
+    case PGWIRE_NATIVE_CALL:
+        recode_native(frame, out);
         return SQ_OK;
     default:
         SQ_TRY(pgwire_empty_decode(frame, err));
@@ -433,6 +445,10 @@ static inline sq_status recode_backend(const struct pgwire_frame *frame, struct 
         return recode_report(frame, err, out);
     case PGWIRE_COPY_DATA:
         recode_copy_data(frame, out);
+        return SQ_OK;
+    case PGWIRE_NATIVE:
+    case PGWIRE_NATIVE_CALL:
+        recode_native(frame, out);
         return SQ_OK;
     default:
         SQ_TRY(pgwire_backend_empty_decode(frame, err));

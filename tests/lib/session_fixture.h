@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "engine/database.h"
+#include "pgwire/native.h"
 #include "sched/scheduler.h"
 #include "server/stack.h"
 #include "session/notify.h"
@@ -124,6 +125,28 @@ struct answers {
     uint8_t secret[PGWIRE_SECRET_BYTES_MIN];
 };
 
+/* An answer of native mode: its head and facts make sense, and say one thing. */
+static inline void answers_check_native(const struct pgwire_frame *frame)
+{
+    struct pgwire_cursor cursor = pgwire_cursor_make(frame->body, frame->body_length);
+    struct native_answer answer;
+    struct native_facts facts = {0};
+    struct native_column column;
+    native_get_answer(&cursor, &answer);
+    bool is_error = answer.result != 0 && answer.result != 100 && answer.result != 101;
+    sq_assert(!cursor.is_failed && answer.has_error == is_error && answer.txn_state <= 2);
+    sq_assert(!is_error || (answer.message.data != NULL && answer.error_offset >= -1));
+    if (answer.has_facts)
+        native_get_facts(&cursor, &facts);
+    if (!facts.has_statement)
+        return;
+    for (size_t count = pgwire_get_u16(&cursor); count > 0; count--)
+        native_get_column(&cursor, &column);
+    for (uint32_t count = pgwire_get_u32(&cursor); count > 0 && !cursor.is_failed; count--)
+        (void)native_get_bytes(&cursor);
+    sq_assert(!cursor.is_failed && facts.explain <= 2);
+}
+
 static inline void answers_note(struct answers *answers, const struct pgwire_frame *frame)
 {
     struct sq_error err;
@@ -151,6 +174,14 @@ static inline void answers_note(struct answers *answers, const struct pgwire_fra
         memcpy(answers->sqlstate, report.sqlstate, SQ_SQLSTATE_LEN + 1);
         answers->error_count++;
         answers->is_fatal = strcmp(report.severity_fixed, "FATAL") == 0;
+        break;
+    case PGWIRE_NATIVE:
+        sq_assert(answers->is_authenticated);
+        answers_check_native(frame);
+        break;
+    case PGWIRE_NATIVE_CALL:
+        sq_assert(answers->is_authenticated && frame->body_length > 0);
+        sq_assert(frame->body[0] >= NATIVE_CALL_FUNCTION && frame->body[0] <= NATIVE_CALL_AGGREGATE_FREE);
         break;
     case PGWIRE_BACKEND_KEY_DATA:
         status = pgwire_backend_key_data_decode(frame, &err, &key);
@@ -241,8 +272,7 @@ static inline sq_status fixture_client_try_open(struct fixture_client *client, s
 {
     memset(client, 0, sizeof(*client));
     client->waker.wake_cb = fixture_on_wake;
-    client->wire =
-        (struct session_wire){.enter_cb = fixture_enter, .leave_cb = fixture_leave, .wait_cb = fixture_wait};
+    client->wire = (struct session_wire){.enter_cb = fixture_enter, .leave_cb = fixture_leave, .wait_cb = fixture_wait};
     client->want = SESSION_NEED_INPUT;
     sq_buf_init(&client->in, FIXTURE_BUFFER_BYTES_MAX);
     sq_buf_init(&client->out, FIXTURE_BUFFER_BYTES_MAX);
