@@ -17,7 +17,7 @@ enum {
     BATCH_BYTES_FIRST = 32 * 1024,
     BATCH_GROWTH_SHIFT = 2,
     BATCH_GROWTHS_MAX = 5,
-    BATCH_BYTES_MAX = 1024 * 1024,
+    BATCH_BYTES_MAX = 256 * 1024, /* larger ones leave the caches */
 };
 
 bool client_statement_is_single(const struct client_statement *statement)

@@ -17,11 +17,11 @@
 
 enum { EXIT_OURS = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
 
-static const char usage[] =
-    "usage: sqld-exec [--url URL] [--] PROGRAM [ARGUMENT]...\n"
-    "\n"
-    "Runs PROGRAM with sqld's libsqlite3.so.0 in place of SQLite's.\n"
-    "  --url URL   databases are those of the server at URL (SQLD_URL); without it, only names that are URLs, and stubs\n";
+static const char usage[] = "usage: sqld-exec [--url URL] [--] PROGRAM [ARGUMENT]...\n"
+                            "\n"
+                            "Runs PROGRAM with sqld's libsqlite3.so.0 in place of SQLite's.\n"
+                            "  --url URL   databases are those of the server at URL (SQLD_URL); without it, only names "
+                            "that are URLs, and stubs\n";
 
 /* The directory of the library, into `to`. */
 static bool library_find(char *to, size_t size)
