@@ -15,7 +15,7 @@
  * A private database in memory is nobody else's, so nearly everything passes there, as long as nothing is attached to it. */
 #include "engine/pragma.h"
 
-#include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,6 +233,13 @@ static enum native_policy native_policy(const struct engine_connection *connecti
     return is_own ? rule->on_own : rule->policy;
 }
 
+/* The number that a value begins with, 0 if with none. */
+static int number_of(const char *value)
+{
+    long number = strtol(value, NULL, 10);
+    return number > INT_MAX ? INT_MAX : number < 0 ? 0 : (int)number;
+}
+
 /* What SQLite makes of PRAGMA synchronous=…, at last. */
 static int safety_level(const char *value)
 {
@@ -242,7 +249,7 @@ static int safety_level(const char *value)
     } names[] = {{"off", 0},  {"no", 0},     {"false", 0}, {"on", 1},   {"yes", 1},
                  {"true", 1}, {"normal", 1}, {"full", 2},  {"extra", 3}};
     if (value[0] >= '0' && value[0] <= '9')
-        return (atoi(value) & 0xff) % 4; /* banned-ok: as SQLite reads it; it takes two bits */
+        return (number_of(value) & 0xff) % 4; /* it takes two bits */
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (sqlite3_stricmp(names[i].name, value) == 0)
             return names[i].level;
@@ -346,15 +353,15 @@ static bool parse_pragma(const char *sql, size_t length, struct parsed_pragma *r
 static char *replace_kept(struct engine_connection *connection, const struct parsed_pragma *pragma)
 {
     struct engine_native_settings *settings = &connection->native;
-    int number = pragma->has_value ? atoi(pragma->value) : 0; /* banned-ok: as SQLite reads it */
+    int number = pragma->has_value ? number_of(pragma->value) : 0;
     if (sqlite3_stricmp(pragma->name, "busy_timeout") == 0) {
         if (pragma->has_value)
-            settings->busy_timeout_ms = number > 0 ? number : 0;
+            settings->busy_timeout_ms = number;
         return sqlite3_mprintf("SELECT %d AS timeout", settings->busy_timeout_ms);
     }
     if (sqlite3_stricmp(pragma->name, "wal_autocheckpoint") == 0) {
         if (pragma->has_value)
-            settings->wal_autocheckpoint = number > 0 ? number : 0;
+            settings->wal_autocheckpoint = number;
         return sqlite3_mprintf("SELECT %d AS wal_autocheckpoint", settings->wal_autocheckpoint);
     }
     return sqlite3_mprintf("SELECT %d AS synchronous", settings->synchronous);

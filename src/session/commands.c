@@ -93,6 +93,9 @@ static sq_status execute_discard(struct session *session, enum command_discard w
     case COMMAND_DISCARD_ALL:
         break;
     }
+    /* Its connection holds what the client has by numbers: statements, functions, blobs. */
+    if (session->native != NULL)
+        return sq_fail_sql(err, SQ_SQL, "0A000", "a session in native mode keeps its SQLite connection");
     SQ_TRY(session_close_portals(session, true, err));
     if (what == COMMAND_DISCARD_ALL) {
         session_close_statements(session);

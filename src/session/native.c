@@ -187,6 +187,8 @@ static int code_of_status(const struct sq_error *err)
         return SQLITE_BUSY;
     case SQ_CANCELED:
         return SQLITE_INTERRUPT;
+    case SQ_LIMIT:
+        return SQLITE_TOOBIG;
     case SQ_NOT_FOUND:
         return SQLITE_CANTOPEN;
     case SQ_IO:

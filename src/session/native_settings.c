@@ -300,6 +300,8 @@ void native_op_attach(struct native *native, struct pgwire_cursor *request)
         status = service_attach(session->service, database, schema, (flags & NATIVE_ATTACH_READONLY) != 0, &err);
     if (status == SQ_OK)
         native_answer(native, SQLITE_OK);
+    else if (status == SQ_LIMIT)
+        native_answer_error(native, SQLITE_ERROR, err.text); /* too many: for SQLite an error like others */
     else if (!native_is_fatal(native, &err))
         native_answer(native, native_result_of(native, &err));
 }

@@ -113,19 +113,24 @@ static bool is_origin(const char *text)
     return length > 0 && length <= ENGINE_ORIGIN_MAX && strspn(text, "0123456789abcdefABCDEF") == length;
 }
 
+/* False: it is set already. */
+static bool set_flag(bool *flag)
+{
+    bool is_new = !*flag;
+    *flag = true;
+    return is_new;
+}
+
 /* One option of native mode; false: there is no such thing, or it is said twice. */
 static bool take_native_option(struct native_asked *asked, const char *option)
 {
     static const char origin[] = "origin=";
-    bool *flag = strcmp(option, "create") == 0     ? &asked->is_create
-                 : strcmp(option, "fresh") == 0    ? &asked->is_fresh
-                 : strcmp(option, "readonly") == 0 ? &asked->is_readonly
-                                                   : NULL;
-    if (flag != NULL) {
-        bool is_new = !*flag;
-        *flag = true;
-        return is_new;
-    }
+    if (strcmp(option, "create") == 0)
+        return set_flag(&asked->is_create);
+    if (strcmp(option, "fresh") == 0)
+        return set_flag(&asked->is_fresh);
+    if (strcmp(option, "readonly") == 0)
+        return set_flag(&asked->is_readonly);
     if (strncmp(option, origin, strlen(origin)) != 0 || !is_origin(option + strlen(origin)) || asked->origin[0] != '\0')
         return false;
     snprintf(asked->origin, sizeof(asked->origin), "%s", option + strlen(origin));

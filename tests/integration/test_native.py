@@ -407,6 +407,15 @@ def test_a_big_value_goes_both_ways(memory):
     assert memory.one("SELECT length(?1) + length(?1)", big) == 2 * len(big)
 
 
+def test_a_row_that_is_too_large_is_too_big(start):
+    with Native(start("--max-row-size", "64kB"), ":memory:") as one:
+        s = one.good("SELECT zeroblob(?1)")
+        big = 64 << 10 << 10
+        a = one.step(s, big)
+        assert (a.result, a.error) == (TOOBIG, "a row of the result is larger than max-row-size")
+        assert one.step(s, 10).rows == [(bytes(10),)]
+
+
 def test_flags_of_prepare_are_sqlites(memory):
     no_vtab = 4
     assert memory.prepare("SELECT * FROM pragma_table_list", no_vtab)[1].result == ERROR

@@ -398,6 +398,13 @@ def test_postgresql_messages_of_a_native_session_bind_and_copy(c):
     assert "08P01" in errors(c.wire.drain())
 
 
+def test_a_native_session_keeps_its_connection(c):
+    c.function("f", 0, lambda: 1)
+    assert c.wire.fails("DISCARD ALL")["C"] == "0A000"
+    assert c.wire.fails("DISCARD TEMP")["C"] == "0A000"
+    assert c.one("SELECT f()") == 1
+
+
 # ---- collations
 
 
