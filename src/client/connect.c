@@ -11,6 +11,7 @@
 #include "client/convert.h"
 #include "client/databases.h"
 #include "client/interrupt.h"
+#include "client/outcome.h"
 #include "client/statement.h"
 
 enum { OPTIONS_BYTES_MAX = 256, NOWHERE_BYTES_MAX = INT32_MAX };
@@ -113,6 +114,7 @@ int client_reconnect(struct client_remote *remote)
     sq_error_clear(&err);
     if (client_connect_again(remote, &err) != SQ_OK)
         return client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "unable to connect again: %s", err.text);
+    client_outcome_end_former(remote);
     return client_make_again(remote);
 }
 

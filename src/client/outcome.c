@@ -88,6 +88,7 @@ static void ask(struct client_remote *remote, const struct client_sent *sent, st
     int64_t until_us = sq_clock_now_us() + SETTLE_US;
     int64_t pause_us = PAUSE_US_MIN;
     bool is_told = false;
+    const struct client_state state = remote->state;
     *told = (struct outcome_told){.outcome = OUTCOME_UNKNOWN, .why = "the server does not remember"};
     sq_assert(sent->number > 0 && remote->call_depth == 0 && !remote->is_connecting);
     remote->is_connecting = true;
@@ -97,6 +98,7 @@ static void ask(struct client_remote *remote, const struct client_sent *sent, st
             break;
     }
     remote->is_connecting = false;
+    remote->state = state; /* what the application knows; not what the new connection thinks */
     if (is_told && told->outcome != OUTCOME_LIVE)
         return;
     if (is_told)
@@ -210,6 +212,17 @@ int client_outcome_settle(struct client_remote *remote, const struct client_sent
         break;
     }
     return fail_unknown(remote, sent, &loss, told.why);
+}
+
+void client_outcome_end_former(struct client_remote *remote)
+{
+    struct client_sent any = {.number = 1};
+    struct outcome_told told;
+    const struct client_loss loss = remote->loss;
+    memcpy(any.key, loss.key, sizeof(any.key));
+    if (loss.kind != CLIENT_LOSS_SAID)
+        ask(remote, &any, &told);
+    remote->loss = loss;
 }
 
 int client_outcome_of_both(struct client_remote *remote, int first, int again)

@@ -37,6 +37,10 @@ struct client_sent {
 int client_outcome_settle(struct client_remote *remote, const struct client_sent *sent,
                           struct native_answer *ret_answer);
 
+/* After a reconnection: the session that was lost may live on, as far as the server knows, and hold locks. It is told to end,
+ * and waited for. */
+void client_outcome_end_former(struct client_remote *remote);
+
 /* Whether a request that has ended with `code` is to be made again. */
 static inline bool client_outcome_may_repeat(const struct client_remote *remote, int code)
 {

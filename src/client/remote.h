@@ -97,8 +97,9 @@ enum client_loss_kind {
 };
 struct client_loss {
     enum client_loss_kind kind;
-    bool is_in_transaction; /* there was one */
-    bool is_temporary;      /* there were temporary tables */
+    bool is_in_transaction;        /* there was one */
+    bool is_temporary;             /* there were temporary tables */
+    uint8_t key[CLIENT_KEY_BYTES]; /* of the connection */
     char why[SQ_ERROR_TEXT_MAX];
 };
 

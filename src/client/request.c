@@ -33,6 +33,7 @@ static int lose(struct client_remote *remote, enum client_loss_kind kind, const 
         .is_in_transaction = !remote->state.is_autocommit,
         .is_temporary = remote->has_temporary,
     };
+    memcpy(loss->key, remote->key, sizeof(loss->key));
     client_real.sqlite3_snprintf((int)sizeof(loss->why), loss->why, "%s", why);
     const char *what = "";
     if (remote->is_memory)
