@@ -24,7 +24,7 @@ def environment(kind, **more):
 def compile_c(name, *flags, suffix=""):
     """tests/client/NAME, linked with the system's libsqlite3 as any application is. Returns the program or library, whose
     name ends in `suffix`. With a library that was built for a sanitizer, the program is, too: no other could load it."""
-    out = BUILD / "client"
+    out = BUILD / ("client-" + SANITIZE.split(",")[0] if SANITIZE else "client")
     out.mkdir(parents=True, exist_ok=True)
     is_library = "-shared" in flags
     made = out / (name.removesuffix(".c") + suffix + (".so" if is_library else ""))

@@ -16,7 +16,7 @@ import pytest
 
 from linked import SANITIZE, compile_c, environment
 from proxy import HOW, TO_CLIENT, TO_SERVER, WHERE, Proxy
-from server import Sqld
+from server import Sqld, free_port, poll
 
 SECONDS = float(os.environ.get("SQLD_NETWORK_SECONDS", 0))
 SEED = int(os.environ.get("SQLD_NETWORK_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -191,3 +191,137 @@ def test_connections_that_are_cut_again_and_again(played):
         run += 1
     proxy.choose = None
     assert play(None, 9999)["last"] == "done"
+
+
+# --- the server is gone, or stands still ---
+
+
+@pytest.fixture
+def lonely(network, start):
+    """One server for one test, with the table; behind a proxy. lonely(options of the URL): the application."""
+    server = start()
+    with server.connect() as looker:
+        looker.ok(TABLE)
+    proxy = Proxy(server.port)
+    applications = []
+
+    def application(options=""):
+        applications.append(Application(network, proxy.port, options=options))
+        return applications[-1]
+
+    yield server, proxy, application
+    for one in applications:
+        one.close()
+    proxy.close()
+
+
+def answers_of_few(proxy, application):
+    """How many messages the server sends in the script "few"."""
+    proxy.plan(None)
+    application.play("few", 1)
+    return proxy.connections[0].counts[TO_CLIENT]
+
+
+def test_a_server_that_is_killed_and_comes_back(lonely):
+    """Killed as it answers; what it cannot remember is unknown, and whatever was said to be done is there."""
+    server, proxy, application = lonely
+    one = application()
+    last = answers_of_few(proxy, one)
+    verdicts = {}
+    proxy.on_cut = server.process.kill
+    answers = proxy.connections[0].counts[TO_SERVER] - 2  # but the start-up packet and the last word
+    for run, index in enumerate(range(last - 1, last - answers, -1 if SECONDS else -3), start=100):
+        for where in ("before", "after"):
+            proxy.plan((TO_CLIENT, index, where, "fin"))
+            one.begin("few", 10 * run + (where == "after"))
+            poll(lambda: proxy.cut_count, "the connection is cut")
+            server.kill9()
+            server.restart()
+            told = one.end((index, where))
+            verdicts.update({v.split(" ", 1)[0]: v for v in told.values()})
+            with server.connect() as looker:
+                compare(looker, 10 * run + (where == "after"), told, (index, where), may_be_unknown=True)
+    assert set(verdicts) == {"done", "not", "unknown"}
+    assert "the server does not remember" in verdicts["unknown"]
+
+
+def test_a_server_that_is_gone_is_an_error_and_no_signal(lonely):
+    server, proxy, application = lonely
+    one = application("&connect_timeout=1")
+    proxy.on_cut = server.process.kill
+    proxy.plan((TO_SERVER, 3, "after", "rst"))
+    one.begin("few", 2)
+    told = one.end()
+    assert told["first"].startswith("unknown the connection to 127.0.0.1:") and "cannot be asked" in told["first"]
+    assert {v for t, v in told.items() if t != "first"} == {"not"}
+    server.kill9()
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_server_that_stands_still_is_waited_for_and_never_asked_twice(lonely, where):
+    """It stops when it has answered, or has been asked, and goes on when the application has given up."""
+    server, proxy, application = lonely
+    one = application("&read_timeout=1&connect_timeout=1")
+    last = answers_of_few(proxy, one)
+    proxy.on_cut = lambda: server.process.send_signal(signal.SIGSTOP)
+    cut = (TO_CLIENT, last - 3, where, "silent") if where == "before" else (TO_SERVER, 3, where, "silent")
+    proxy.plan(cut)
+    one.begin("few", 2)
+    told = one.end()
+    server.process.send_signal(signal.SIGCONT)
+    proxy.drop()
+    with server.connect() as looker:
+        # What was on its way when it stood still has come to its end when nobody else is connected.
+        poll(lambda: len(looker.ok("SHOW connections")) == 1, "the others have gone")
+        compare(looker, 2, told, where, may_be_unknown=True)
+    assert any(v.startswith("unknown") and "cannot be asked" in v for v in told.values()), told
+    proxy.on_cut = lambda: None
+    proxy.plan(None)
+    assert set(one.play("few", 3).values()) == {"done"}
+
+
+def test_a_server_that_goes_on_in_time_is_asked(lonely):
+    """The second connection finds it still; then it goes on, and says what became of the first."""
+    server, proxy, application = lonely
+    one = application("&read_timeout=1&connect_timeout=60")
+    proxy.on_cut = lambda: server.process.send_signal(signal.SIGSTOP)
+    proxy.plan((TO_SERVER, 3, "after", "silent"))
+    one.begin("few", 2)
+    poll(lambda: len(proxy.connections) == 2, "it connects again")
+    server.process.send_signal(signal.SIGCONT)
+    told = one.end()
+    with server.connect() as looker:
+        compare(looker, 2, told, "stopped")
+    assert {v for t, v in told.items() if t != "first"} == {"done"} and told["first"] in ("done", "not")
+
+
+# --- where to ---
+
+
+def opened(program, url):
+    """What the application is told when it opens this, in one run of the short script."""
+    done = subprocess.run(
+        [program, url], input="few 7\n", env=environment("drop-in"), capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_server_without_encryption_is_refused_if_that_is_wanted(network, logged):
+    server, _ = logged
+    said = opened(network, f"postgresql://app@127.0.0.1:{server.port}/main?sslmode=require")
+    assert said.startswith("open error 14 ") and "the server does not offer TLS" in said, said
+
+
+def test_the_second_host_is_taken_if_the_first_is_dead(network, logged):
+    server, _ = logged
+    said = opened(network, f"postgresql://app@127.0.0.1:{free_port()},127.0.0.1:{server.port}/main?sslmode=disable")
+    assert said.splitlines()[-2:] == ["last done", "end"]
+
+
+@pytest.mark.parametrize("attributes, is_fit", [("read-write", True), ("primary", True), ("standby", False)])
+def test_what_a_server_must_be(network, logged, attributes, is_fit):
+    server, _ = logged
+    url = f"postgresql://app@127.0.0.1:{server.port}/main?sslmode=disable&target_session_attrs={attributes}"
+    said = opened(network, url)
+    assert ("last done" in said) == is_fit and ("open error 14" in said) != is_fit, said

@@ -3,7 +3,8 @@
 A cut is (direction, index, where, how): at the message of that index (0 is the start-up packet, or the server's first
 message) in that direction, `before` it is passed on, in the `middle` of it, or `after` it. How: `fin` closes both sides,
 `rst` resets both, `half` closes the client's side and leaves the server's open, as a network does that swallows everything.
-The first connection that is made after plan() is cut; those after it are passed on whole.
+The first connection that is made after plan() is cut; those after it are passed on whole. `on_cut` is called at the cut, before
+anything is closed. How `silent`: nothing is closed, and nothing more is passed on.
 """
 
 import select
@@ -28,6 +29,7 @@ class Connection:
         self.wake, self.woken = socket.socketpair()
         for sock in (self.client, self.server):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        proxy.connections.append(self)
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -79,12 +81,14 @@ class Connection:
     def sever(self):
         """Whether the server's side stays open."""
         how = self.cut[3]
-        for sock, is_reset in ((self.server, how == "rst"), (self.client, how != "fin")):
+        for sock, is_reset in ((self.server, how == "rst"), (self.client, how in ("rst", "half"))):
             if is_reset:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.client.close()
+        self.proxy.on_cut()
         self.proxy.cut_count += 1
-        return how == "half"
+        if how != "silent":
+            self.client.close()
+        return how in ("half", "silent")
 
     def close(self):
         self.wake.close()
@@ -101,6 +105,7 @@ class Proxy:
         self.cut = None
         self.choose = None  # choose() gives each connection its cut
         self.cut_count = 0
+        self.on_cut = lambda: None
         self.thread = threading.Thread(target=self.accept, daemon=True)
         self.thread.start()
 
@@ -112,7 +117,7 @@ class Proxy:
                 return
             cut, self.cut = (self.choose() if self.choose else self.cut), None
             try:
-                self.connections.append(Connection(self, client, cut))
+                Connection(self, client, cut)
             except OSError:  # no server: the client sees that its connection ends
                 client.close()
 
