@@ -140,8 +140,12 @@ static sq_status value_take(struct pgclient_target *target, enum pgclient_option
         return fail_memory(err);
     size_t length = sq_buf_length(text);
     char *value = NULL;
-    if (length > 0 && (value = strndup((const char *)sq_buf_bytes(text), length)) == NULL)
-        return fail_memory(err);
+    if (length > 0) {
+        value = calloc(1, length + 1);
+        if (value == NULL)
+            return fail_memory(err);
+        memcpy(value, sq_buf_bytes(text), length);
+    }
     pgclient_secret_free(target->values[option]);
     target->values[option] = value;
     return SQ_OK;
