@@ -283,6 +283,14 @@ static void play_few(sqlite3_stmt *statement)
     insert_alone(statement, "last");
 }
 
+/* What cannot come back is there, and one row is inserted. */
+static void play_temporary(sqlite3_stmt *statement, const char *sql)
+{
+    expect(sql, execute("%s", sql), SQLITE_OK);
+    tell("first", insert(statement, "first"));
+    tell("last", insert(statement, "last"));
+}
+
 static void play(const char *script)
 {
     int code = sqlite3_open_v2(url, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, NULL);
@@ -291,8 +299,14 @@ static void play(const char *script)
         sqlite3_stmt *statement = prepare("INSERT INTO log(run, token) VALUES (?, ?)");
         if (strcmp(script, "all") == 0)
             play_all(statement);
-        else
+        else if (strcmp(script, "few") == 0)
             play_few(statement);
+        else if (strcmp(script, "temporary") == 0)
+            play_temporary(statement, "CREATE TEMP TABLE gone(a)");
+        else if (strcmp(script, "schema") == 0)
+            play_temporary(statement, "/* here */ CREATE TABLE IF NOT EXISTS temp.gone(a)");
+        else
+            play_temporary(statement, "ATTACH ':memory:' AS gone");
         sqlite3_finalize(statement);
     } else {
         say("open error %d %s", code, sqlite3_errmsg(db));

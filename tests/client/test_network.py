@@ -139,6 +139,19 @@ def test_without_cuts_all_is_done(played):
     assert len(proxy.connections) == 1
 
 
+@pytest.mark.parametrize("script", ["temporary", "schema", "memory"])
+def test_what_cannot_come_back_is_told_with_what_was_done(played, logged, script):
+    """A temporary table, and the same by another name; a database in memory that was attached, which takes two requests."""
+    play, proxy = played
+    first = 5000 + 100 * ["temporary", "schema", "memory"].index(script)
+    request = INSERT + (2 if script == "memory" else 1)
+    assert play((TO_SERVER, request, "before", "rst"), first, script) == {"first": "not", "last": "done"}
+    play(None, first + 1, script)
+    answers = proxy.connections[0].counts[TO_CLIENT]
+    told = play((TO_CLIENT, answers - 2, "before", "half"), first + 2, script)
+    assert told == {"first": "committed", "last": "done"}
+
+
 def cuts_of(counts):
     """Every place of a conversation with so many messages; how it is cut there takes turns, or is everything."""
     turn = 0
