@@ -256,7 +256,8 @@ static void count_settings(void)
 static void play_all(sqlite3_stmt *statement)
 {
     int settings = execute("PRAGMA foreign_keys = ON");
-    expect("PRAGMA", settings, SQLITE_OK);
+    if (settings != COMMITTED) /* twice lost: it was done where it is of no use */
+        expect("PRAGMA", settings, SQLITE_OK);
     insert_alone(statement, "first");
     insert_alone(statement, "second");
     tell("exec", execute("INSERT INTO log(run, token) VALUES (%ld, 'exec')", run));
