@@ -54,6 +54,7 @@ enum {
     NOBODY = -1,
     CHECKPOINT_LOCK = 1,
     MARK_PAUSE_US = SQ_US_PER_MS,
+    PAGE_BYTES_MIN = 512, /* sqlite.org/fileformat.html, "Page Size" */
     /* Byte offsets in the wal-index (sqlite.org/walformat.html, "The WAL-Index File Format"). */
     INDEX_FRAME_COUNT = 16,
     INDEX_MARKS = 100,
@@ -308,10 +309,11 @@ static int file_shm_map(sqlite3_file *base, int region, int region_bytes, int is
     return result;
 }
 
+/* SQLite's own VFS takes a mutex of the whole process besides, "for redundancy" (os_unix.c): readers would meet there. */
 static void file_shm_barrier(sqlite3_file *base)
 {
-    struct file *file = file_of(base);
-    file->below->pMethods->xShmBarrier(file->below);
+    (void)base;
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 /* The last one unmaps below after the holder has gone: SQLite removes the wal-index with the last user. */
@@ -358,10 +360,10 @@ void engine_vfs_set_mark_pause(int64_t pause_us)
 
 /* --- The map ------------------------------------------------------------------------------------------------------- */
 
-static int file_fetch(sqlite3_file *base, sqlite3_int64 offset, int bytes, void **ret_page)
+/* Where the map shows these bytes; NULL: it does not, because they are beyond the end or beyond the map. */
+static int find_in_map(struct file *file, sqlite3_int64 offset, int bytes, unsigned char **ret_bytes)
 {
-    struct file *file = file_of(base);
-    *ret_page = NULL;
+    *ret_bytes = NULL;
     if (file->shared->map == NULL)
         return SQLITE_OK;
     if (SQ_UNLIKELY(offset + bytes > file->known_bytes)) {
@@ -371,10 +373,17 @@ static int file_fetch(sqlite3_file *base, sqlite3_int64 offset, int bytes, void 
             return result;
         file->known_bytes = length < layer.map_bytes ? length : layer.map_bytes;
     }
-    /* Beyond the end, or beyond the map: SQLite reads it. */
     if (offset + bytes <= file->known_bytes)
-        *ret_page = file->shared->map + offset;
+        *ret_bytes = file->shared->map + offset;
     return SQLITE_OK;
+}
+
+static int file_fetch(sqlite3_file *base, sqlite3_int64 offset, int bytes, void **ret_page)
+{
+    unsigned char *page = NULL;
+    int result = find_in_map(file_of(base), offset, bytes, &page);
+    *ret_page = page;
+    return result;
 }
 
 static int file_unfetch(sqlite3_file *base, sqlite3_int64 offset, void *page)
@@ -480,9 +489,17 @@ static int file_close(sqlite3_file *base)
     return result;
 }
 
+/* Writers and page 1 are given pages of their own, not the map's: copied from there, they cost no call of the kernel. Only
+ * who has the wal-index asks for pages of a snapshot that it holds, which nobody cuts off. */
 static int file_read(sqlite3_file *base, void *buffer, int bytes, sqlite3_int64 offset)
 {
     struct file *file = file_of(base);
+    unsigned char *mapped = NULL;
+    if (file->index != NULL && file->read_locks != 0 && bytes >= PAGE_BYTES_MIN &&
+        find_in_map(file, offset, bytes, &mapped) == SQLITE_OK && mapped != NULL) {
+        memcpy(buffer, mapped, (size_t)bytes);
+        return SQLITE_OK;
+    }
     return file->below->pMethods->xRead(file->below, buffer, bytes, offset);
 }
 
@@ -505,9 +522,16 @@ static int file_sync(sqlite3_file *base, int flags)
     return file->below->pMethods->xSync(file->below, flags);
 }
 
+/* While the log is empty, SQLite asks with each snapshot. The file then stays as it is until the wal-index says that
+ * something has changed; checkpoints, which make it grow, have to know exactly. */
 static int file_size(sqlite3_file *base, sqlite3_int64 *ret_bytes)
 {
     struct file *file = file_of(base);
+    bool is_known = file->known_bytes > 0 && file->known_bytes < layer.map_bytes;
+    if (is_known && file->index != NULL && file->read_locks != 0 && !file->is_checkpointing) {
+        *ret_bytes = file->known_bytes;
+        return SQLITE_OK;
+    }
     return file->below->pMethods->xFileSize(file->below, ret_bytes);
 }
 

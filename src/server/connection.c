@@ -104,6 +104,13 @@ static void on_wake(struct sq_waker *waker)
     net_loop_post_soon(connection->loop, &connection->task);
 }
 
+/* It has got the write slot: those behind it wait. */
+static void on_hurry(struct sq_waker *waker)
+{
+    struct connection *connection = SQ_CONTAINER_OF(waker, struct connection, waker);
+    net_loop_post_first(connection->loop, &connection->task);
+}
+
 static void on_task(struct net_task *task)
 {
     struct connection *connection = SQ_CONTAINER_OF(task, struct connection, task);
@@ -433,7 +440,7 @@ sq_status server_connection_start(struct server_pool *pool, struct net_loop *loo
     net_timer_init(&connection->timer, on_timer);
     net_task_init(&connection->task, on_task);
     net_task_init(&connection->return_task, on_return);
-    connection->waker.wake_cb = on_wake;
+    connection->waker = (struct sq_waker){.wake_cb = on_wake, .hurry_cb = on_hurry};
     sq_buf_init(&connection->in, CONNECTION_BUFFER_MAX);
     sq_buf_init(&connection->out, CONNECTION_BUFFER_MAX);
     char peer[NET_ADDRESS_TEXT_MAX];
