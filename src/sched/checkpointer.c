@@ -15,14 +15,18 @@
 #include "sched/scheduler_internal.h"
 
 enum {
-    CHECKPOINT_SLICE_FRAMES = 1024,   /* 4 MB of the usual pages: copied every so often */
-    CHECKPOINT_RESTART_FRAMES = 4096, /* the wal-index then is one hash table: readers look into one only */
+    /* Copying competes with the syncs that commits wait for, so it is done seldom: pages that were written several times
+     * are copied once. Readers search what has not been copied, one hash table of the wal-index for each 4,096 frames. */
+    CHECKPOINT_SLICE_FRAMES = 4096,    /* 16 MB of the usual pages */
+    CHECKPOINT_RESTART_FRAMES = 12288, /* 48 MB: with what is added meanwhile, less than is kept for reuse */
+    CHECKPOINT_REST_FRAMES = 512,      /* so few are copied while writers are held up */
+    CHECKPOINT_PASSES_MAX = 4,
     CHECKPOINT_RETRY_US = 200 * 1000,
     CHECKPOINT_FAILED_RETRY_US = SQ_US_PER_S,
     CHECKPOINT_SLOT_WAIT_US = SQ_US_PER_S,
     CHECKPOINT_PAUSE_FACTOR = 10, /* writers are held up in vain for a tenth of the time */
     CHECKPOINT_TICK_US = SQ_US_PER_S,
-    CHECKPOINT_WARN_FRAMES = 64 * CHECKPOINT_RESTART_FRAMES,
+    CHECKPOINT_WARN_FRAMES = 21 * CHECKPOINT_RESTART_FRAMES, /* 1 GB */
     CHECKPOINT_WARN_EVERY_US = 60 * SQ_US_PER_S,
     DATABASE_LINGER_US = 10 * SQ_US_PER_S, /* a database that nobody uses stays open so long */
 };
@@ -119,9 +123,9 @@ static bool take_slot(struct sched_checkpointer *checkpointer, struct sched_slot
 /* How long writers may be held up for readers of the old log. */
 static int64_t patience_us(uint32_t frame_count)
 {
-    if (frame_count < 4 * CHECKPOINT_RESTART_FRAMES)
+    if (frame_count < 2 * CHECKPOINT_RESTART_FRAMES)
         return 5 * SQ_US_PER_MS;
-    if (frame_count < 16 * CHECKPOINT_RESTART_FRAMES)
+    if (frame_count < 6 * CHECKPOINT_RESTART_FRAMES)
         return 20 * SQ_US_PER_MS;
     return frame_count < CHECKPOINT_WARN_FRAMES ? 200 * SQ_US_PER_MS : SQ_US_PER_S;
 }
@@ -150,6 +154,23 @@ static sq_status restart_log(struct sched_checkpointer *checkpointer, struct sch
     return SQ_OK;
 }
 
+/* Copies what can be copied; again, while what was added meanwhile is more than writers should be held up for. */
+static sq_status copy_log(struct engine_durability *durability, struct sq_error *err, struct engine_wal_fill *fill)
+{
+    SQ_TRY(engine_durability_checkpoint(durability, false, 0, err, fill));
+    uint32_t rest = fill->frame_count - fill->backfilled_count;
+    for (int pass = 1; pass < CHECKPOINT_PASSES_MAX && fill->frame_count >= CHECKPOINT_RESTART_FRAMES &&
+                       rest >= CHECKPOINT_REST_FRAMES;
+         pass++) {
+        uint32_t before = rest;
+        SQ_TRY(engine_durability_checkpoint(durability, false, 0, err, fill));
+        rest = fill->frame_count - fill->backfilled_count;
+        if (rest >= before)
+            break; /* a reader is in the way, or writers are faster */
+    }
+    return SQ_OK;
+}
+
 /* When to look at the database again; 0: when somebody commits. */
 static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_database *database)
 {
@@ -157,7 +178,7 @@ static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_dat
     struct engine_wal_fill fill = {0};
     struct sq_error err;
     int64_t pause_us = CHECKPOINT_RETRY_US;
-    sq_status status = engine_durability_checkpoint(durability, false, 0, &err, &fill);
+    sq_status status = copy_log(durability, &err, &fill);
     if (status == SQ_OK && fill.frame_count >= CHECKPOINT_RESTART_FRAMES)
         status = restart_log(checkpointer, database, &fill, &err, &pause_us);
     if (pause_us < CHECKPOINT_RETRY_US)
