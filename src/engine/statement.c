@@ -131,6 +131,7 @@ void engine_statement_free(struct engine_statement *statement)
         return;
     sq_assert(statement->connection->statement_count > 0);
     statement->connection->statement_count--;
+    statement->connection->started_count -= statement->is_started;
     sqlite3_finalize(statement->stmt);
     free(statement);
 }
@@ -287,6 +288,7 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
     struct engine_connection *connection = statement->connection;
     bool is_first = !statement->is_started;
     statement->is_started = true;
+    connection->started_count += is_first;
     connection->is_stepping = true;
     connection->yield_us = 0;
     connection->has_function_error = false;
@@ -328,30 +330,31 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
 
 sq_status engine_statement_row(struct engine_statement *statement, struct sq_value *values, struct sq_error *err)
 {
-    sqlite3_stmt *stmt = statement->stmt;
     for (size_t i = 0; i < statement->column_count; i++) {
-        int column = (int)i;
+        /* One look at the statement instead of one for each question. Such a value may be asked like any other, since
+         * SQLite runs in its multi-thread mode (sqlite.org/c3ref/value.html). */
+        sqlite3_value *column = sqlite3_column_value(statement->stmt, (int)i);
         struct sq_value *value = &values[i];
-        switch (sqlite3_column_type(stmt, column)) {
+        switch (sqlite3_value_type(column)) {
         case SQLITE_INTEGER:
             value->kind = SQ_VALUE_INTEGER;
-            value->integer = sqlite3_column_int64(stmt, column);
+            value->integer = sqlite3_value_int64(column);
             break;
         case SQLITE_FLOAT:
             value->kind = SQ_VALUE_REAL;
-            value->real = sqlite3_column_double(stmt, column);
+            value->real = sqlite3_value_double(column);
             break;
         case SQLITE_TEXT:
             value->kind = SQ_VALUE_TEXT;
-            value->bytes.data = (const char *)sqlite3_column_text(stmt, column);
-            value->bytes.length = (size_t)sqlite3_column_bytes(stmt, column);
+            value->bytes.data = (const char *)sqlite3_value_text(column);
+            value->bytes.length = (size_t)sqlite3_value_bytes(column);
             if (SQ_UNLIKELY(value->bytes.data == NULL))
                 return sq_fail(err, SQ_NOMEM, "out of memory for a value");
             break;
         case SQLITE_BLOB:
             value->kind = SQ_VALUE_BLOB;
-            value->bytes.data = sqlite3_column_blob(stmt, column);
-            value->bytes.length = (size_t)sqlite3_column_bytes(stmt, column);
+            value->bytes.data = sqlite3_value_blob(column);
+            value->bytes.length = (size_t)sqlite3_value_bytes(column);
             if (SQ_UNLIKELY(value->bytes.data == NULL && value->bytes.length > 0))
                 return sq_fail(err, SQ_NOMEM, "out of memory for a value");
             break;
@@ -374,6 +377,7 @@ sq_status engine_statement_reset(struct engine_statement *statement, struct sq_e
     if (statement->variable_count > 0)
         sqlite3_clear_bindings(statement->stmt);
     statement->is_failed = false;
+    statement->connection->started_count -= statement->is_started;
     statement->is_started = false;
     return status;
 }

@@ -44,12 +44,12 @@ struct net_loop {
 
     pthread_mutex_t mailbox_mutex;
     struct sq_list mailbox;
-    struct sq_list turn; /* where this turn's tasks end; itself no task */
-    int soon_left;       /* how many more tasks may join this turn */
+    struct sq_list turn;   /* where this turn's tasks end; itself no task */
+    int soon_left;         /* how many more tasks may join this turn */
     struct sq_list first;  /* tasks that come before everything else */
     int first_left;        /* how many more may in this turn */
     atomic_bool has_first; /* relaxed: the list is looked at under the mutex */
-    bool is_asleep;      /* guarded by the mutex: somebody must write wake_fd */
+    bool is_asleep;        /* guarded by the mutex: somebody must write wake_fd */
 };
 
 static sq_status loop_open(struct net_loop *loop, struct sq_error *err)
@@ -137,8 +137,8 @@ bool net_loop_has_work(struct net_loop *loop)
 {
     pthread_mutex_lock(&loop->mailbox_mutex);
     bool has_task = loop->mailbox.next != &loop->turn && !sq_list_is_empty(&loop->mailbox);
-    bool has_later_task = (loop->mailbox.previous != &loop->turn && !sq_list_is_empty(&loop->mailbox)) ||
-                          !sq_list_is_empty(&loop->first);
+    bool has_later_task =
+        (loop->mailbox.previous != &loop->turn && !sq_list_is_empty(&loop->mailbox)) || !sq_list_is_empty(&loop->first);
     pthread_mutex_unlock(&loop->mailbox_mutex);
     if (has_task || has_later_task || atomic_load_explicit(&loop->events_left, memory_order_relaxed) > 0)
         return true;

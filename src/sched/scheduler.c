@@ -60,8 +60,10 @@ struct sched_service {
     struct sched *sched;
     struct sched_database *database;
     struct write_set write_set;
-    bool has_ticket;   /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
-    bool has_snapshot; /* the connection reads a snapshot whose position is in rests_on */
+    bool has_ticket; /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
+    /* The connection reads a snapshot whose position is in rests_on. Presumed of a statement that runs alone: see
+     * has_snapshot() for when that is not enough. */
+    bool has_snapshot;
     struct engine_connection *connection; /* NULL until the first statement, and again while the session rests */
     struct engine_carried carried;        /* while it rests: what the last connection has left */
     uint64_t generation;                  /* above all generations of former connections */
@@ -90,13 +92,26 @@ static void raise_rests_on(struct sched_service *service)
         context->rests_on = position;
 }
 
-/* After a step: a snapshot that has just been taken. */
+/* Whether a snapshot that was taken before still counts. One statement alone may have taken none (SELECT 1), and so leave
+ * the first to what comes while it is in the middle of its rows. */
+static bool has_snapshot(struct sched_service *service)
+{
+    if (service->has_snapshot && SQ_UNLIKELY(engine_connection_started_count(service->connection) > 0))
+        service->has_snapshot = engine_connection_has_snapshot(service->connection);
+    return service->has_snapshot;
+}
+
+/* After a step: a snapshot that has just been taken. Outside a transaction it ends with the statement, so that SQLite need
+ * not be asked whether there is one. */
 static void note_snapshot(struct sched_service *service)
 {
     if (service->has_snapshot)
         return;
     raise_rests_on(service);
-    service->has_snapshot = !service->base.context->is_lazy && engine_connection_has_snapshot(service->connection);
+    struct engine_connection *connection = service->connection;
+    bool is_alone =
+        engine_connection_started_count(connection) == 1 && !engine_connection_is_in_transaction(connection);
+    service->has_snapshot = !service->base.context->is_lazy && (is_alone || engine_connection_has_snapshot(connection));
 }
 
 /* After a commit, or what may have been one. */
@@ -111,10 +126,11 @@ static void note_commit(struct sched_service *service)
 /* Invariant 2; after every call that could have ended a transaction. */
 static void settle_slot(struct sched_service *service)
 {
-    enum engine_txn txn = service->connection != NULL ? engine_connection_txn(service->connection) : ENGINE_TXN_NONE;
     if (service->has_snapshot && (service->connection == NULL || !engine_connection_has_snapshot(service->connection)))
         service->has_snapshot = false;
-    if (!service->has_ticket || txn == ENGINE_TXN_WRITE)
+    if (!service->has_ticket)
+        return;
+    if (service->connection != NULL && engine_connection_txn(service->connection) == ENGINE_TXN_WRITE)
         return;
     if (service->connection != NULL)
         note_commit(service);
@@ -158,7 +174,7 @@ static sq_status sched_prepare(struct service *base, const char *sql, size_t len
     SQ_TRY(open_connection(service, err));
     struct engine_statement *engine = NULL;
     sq_status status = engine_statement_prepare(service->connection, sql, length, err, &engine, ret_consumed);
-    if (!service->has_snapshot)
+    if (!has_snapshot(service))
         raise_rests_on(service); /* the schema, or the error, is what somebody has committed */
     struct sq_error lost;
     if (engine_connection_settle_attached(service->connection, &lost) != SQ_OK) {
@@ -398,6 +414,7 @@ static enum query_progress sched_run(struct service *base, struct query *query, 
         enum query_progress progress = QUERY_FAILED;
         if (!query->statement->is_readonly && !take_slot(service, query, err, &progress))
             return progress;
+        service->has_snapshot = has_snapshot(service);
         engine_statement_allow_change(statement_of(query->statement)->engine, query->may_change_columns);
         if (reserve_values(service, query->statement->column_count, err) != SQ_OK ||
             engine_statement_bind(statement_of(query->statement)->engine, query->parameters,
