@@ -1,6 +1,6 @@
 /* sched/slot.c: the write slot. Invariants, under the mutex: (1) `holder` is NULL or a ticket in state HELD; (2) exactly
  * the tickets in `queue` are QUEUED; (3) the queue is empty when nobody holds the slot; (4) only the
- * holder's ticket is watching; (5) group_left <= queue_length, and all of the group are before all others. */
+ * holder's ticket is watching. */
 #include "sched/slot.h"
 
 void sched_slot_init(struct sched_slot *slot)
@@ -9,7 +9,6 @@ void sched_slot_init(struct sched_slot *slot)
     slot->holder = NULL;
     sq_list_init(&slot->queue);
     slot->queue_length = 0;
-    slot->group_left = 0;
 }
 
 void sched_slot_done(struct sched_slot *slot)
@@ -39,9 +38,6 @@ static bool take(struct sched_slot *slot, struct slot_ticket *ticket, bool is_ne
             else
                 sq_list_push_back(&slot->queue, &ticket->links);
             slot->queue_length++;
-            slot->group_left += is_next; /* it is before the group, and so of it */
-            ticket->is_next = is_next;
-            ticket->thread = pthread_self();
             ticket->state = SLOT_QUEUED;
             if (slot->holder->is_watching) {
                 slot->holder->is_watching = false;
@@ -64,51 +60,19 @@ bool sched_slot_take_next(struct sched_slot *slot, struct slot_ticket *ticket)
     return take(slot, ticket, true);
 }
 
-/* Whether the ticket, which is queued, is of the group at the front. */
-static bool is_in_group(const struct sched_slot *slot, const struct slot_ticket *ticket)
-{
-    const struct sq_list *links = slot->queue.next;
-    for (size_t i = 0; i < slot->group_left; i++, links = links->next) {
-        if (links == &ticket->links)
-            return true;
-    }
-    return false;
-}
-
-static void leave_queue(struct sched_slot *slot, struct slot_ticket *ticket, bool is_of_group)
-{
-    sq_list_remove(&ticket->links);
-    slot->queue_length--;
-    slot->group_left -= is_of_group;
-    sq_assert(slot->group_left <= slot->queue_length);
-}
-
-/* Who comes next: of the group, the first one from this thread, or the first one. NULL: nobody waits. */
-static struct slot_ticket *choose_next(struct sched_slot *slot)
-{
-    if (slot->queue_length == 0)
-        return NULL;
-    if (slot->group_left == 0)
-        slot->group_left = slot->queue_length < SLOT_GROUP ? slot->queue_length : SLOT_GROUP;
-    struct sq_list *links = slot->queue.next;
-    for (size_t i = 0; i < slot->group_left; i++, links = links->next) {
-        struct slot_ticket *ticket = SQ_CONTAINER_OF(links, struct slot_ticket, links);
-        if (ticket->is_next || pthread_equal(ticket->thread, pthread_self()))
-            return ticket;
-    }
-    return SQ_CONTAINER_OF(slot->queue.next, struct slot_ticket, links);
-}
-
 void sched_slot_release(struct sched_slot *slot, struct slot_ticket *ticket)
 {
     pthread_mutex_lock(&slot->mutex);
     if (ticket->state == SLOT_QUEUED) {
-        leave_queue(slot, ticket, is_in_group(slot, ticket));
+        sq_list_remove(&ticket->links);
+        slot->queue_length--;
     } else if (ticket->state == SLOT_HELD) {
         sq_assert(slot->holder == ticket);
-        slot->holder = choose_next(slot);
-        if (slot->holder != NULL) {
-            leave_queue(slot, slot->holder, true);
+        slot->holder = NULL;
+        struct sq_list *next = sq_list_pop_front(&slot->queue);
+        if (next != NULL) {
+            slot->queue_length--;
+            slot->holder = SQ_CONTAINER_OF(next, struct slot_ticket, links);
             slot->holder->state = SLOT_HELD;
             sq_waker_hurry(slot->holder->waker);
         }

@@ -1,13 +1,8 @@
-/* sched/slot.h: the write slot of a database: one writer at a time, first come, first served, in groups.
+/* sched/slot.h: the write slot of a database: one writer at a time, first come, first served.
  *
  * SQLite lets one connection write at a time and answers the others with SQLITE_BUSY, to be tried again by luck. The slot
  * puts a fair queue in front: a statement that will write takes a ticket, and is woken when it is its turn. Nobody blocks
  * a thread. Readers never come here.
- *
- * Handing the slot to another thread costs more than a small statement: that thread has to notice, and often to wake up.
- * So the first SLOT_GROUP of the queue are a group, and within it those who have asked from the thread that gives the slot
- * back go first. Nobody is overtaken by anybody who is not in the same group, and the next group begins when this one is
- * through.
  *
  * A holder that idles may be asked to go: while nobody waits it keeps the slot for as long as it likes, and
  * sched_slot_watch() tells it when somebody comes.
@@ -27,8 +22,6 @@
 #include "base/list.h"
 #include "base/waker.h"
 
-enum { SLOT_GROUP = 16 };
-
 enum slot_ticket_state { SLOT_IDLE, SLOT_QUEUED, SLOT_HELD };
 
 /* One session's place. Belongs to the session; the slot only links it. */
@@ -36,8 +29,6 @@ struct slot_ticket {
     struct sq_list links;
     enum slot_ticket_state state; /* guarded by the slot's mutex, as is the next */
     bool is_watching;             /* the holder's: to be woken when somebody queues */
-    bool is_next;                 /* before all others */
-    pthread_t thread;             /* that has asked */
     struct sq_waker *waker;
 };
 
@@ -46,7 +37,6 @@ struct sched_slot {
     struct slot_ticket *holder;
     struct sq_list queue;
     size_t queue_length;
-    size_t group_left; /* so many at the front are a group */
 };
 
 void sched_slot_init(struct sched_slot *slot);

@@ -223,72 +223,6 @@ static void who_has_given_the_slot_back_watches_no_more(void **state)
     release(2);
 }
 
-/* --- Groups -------------------------------------------------------------------------------------------------------- */
-
-enum { CROWD = SLOT_GROUP + 4 };
-
-static void *take_elsewhere(void *context)
-{
-    struct waiter *waiter = context;
-    assert_false(sched_slot_take(&slot, &waiter->ticket));
-    return NULL;
-}
-
-/* Queues the even ones from this thread and the odd ones from others, in this order. */
-static void queue_crowd(struct waiter crowd[CROWD])
-{
-    for (size_t i = 0; i < CROWD; i++) {
-        crowd[i] = (struct waiter){.waker = {.wake_cb = count_wake}};
-        slot_ticket_init(&crowd[i].ticket, &crowd[i].waker);
-        if (i % 2 == 0) {
-            assert_false(sched_slot_take(&slot, &crowd[i].ticket));
-            continue;
-        }
-        pthread_t thread;
-        assert_int_equal(pthread_create(&thread, NULL, take_elsewhere, &crowd[i]), 0);
-        assert_int_equal(pthread_join(thread, NULL), 0);
-    }
-}
-
-static void those_of_the_same_thread_go_first_within_a_group_and_nobody_is_overtaken_from_outside(void **state)
-{
-    (void)state;
-    struct waiter crowd[CROWD];
-    assert_true(take(0));
-    queue_crowd(crowd);
-    release(0);
-    for (size_t turn = 0; turn < CROWD; turn++) {
-        size_t first = turn < SLOT_GROUP ? 0 : SLOT_GROUP;
-        size_t half = turn < SLOT_GROUP ? SLOT_GROUP / 2 : (CROWD - SLOT_GROUP) / 2;
-        size_t place = turn - first;
-        size_t expected = first + (place < half ? 2 * place : 2 * (place - half) + 1);
-        assert_int_equal(crowd[expected].ticket.state, SLOT_HELD);
-        assert_int_equal(crowd[expected].wake_count, 1);
-        sched_slot_release(&slot, &crowd[expected].ticket);
-    }
-    assert_int_equal(sched_slot_queue_length(&slot), 0);
-}
-
-static void who_leaves_a_group_makes_no_room_in_it(void **state)
-{
-    (void)state;
-    struct waiter crowd[CROWD];
-    assert_true(take(0));
-    queue_crowd(crowd);
-    release(0); /* to crowd[0]: the group has begun */
-    sched_slot_release(&slot, &crowd[1].ticket);
-    sched_slot_release(&slot, &crowd[CROWD - 2].ticket); /* of the next group */
-    for (size_t i = 0; i < SLOT_GROUP; i += 2)
-        sched_slot_release(&slot, &crowd[i].ticket);
-    /* crowd[SLOT_GROUP] has asked from this thread too, but after those that are left of the group. */
-    assert_int_equal(crowd[3].ticket.state, SLOT_HELD);
-    for (size_t i = 3; i < SLOT_GROUP; i += 2)
-        sched_slot_release(&slot, &crowd[i].ticket);
-    assert_int_equal(crowd[SLOT_GROUP].ticket.state, SLOT_HELD);
-    for (size_t i = SLOT_GROUP; i < CROWD; i++)
-        sched_slot_release(&slot, &crowd[i].ticket);
-}
-
 /* --- Threads ------------------------------------------------------------------------------------------------------ */
 
 struct worker {
@@ -354,8 +288,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SLOT_TEST(a_free_slot_is_held_at_once),
-        SLOT_TEST(those_of_the_same_thread_go_first_within_a_group_and_nobody_is_overtaken_from_outside),
-        SLOT_TEST(who_leaves_a_group_makes_no_room_in_it),
         SLOT_TEST(the_slot_goes_round_in_the_order_of_asking),
         SLOT_TEST(one_can_be_next_before_all_others),
         SLOT_TEST(a_release_wakes_the_next_one_and_nobody_else),
