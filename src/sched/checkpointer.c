@@ -24,6 +24,8 @@ enum {
     CHECKPOINT_RETRY_US = 200 * 1000,
     CHECKPOINT_FAILED_RETRY_US = SQ_US_PER_S,
     CHECKPOINT_SLOT_WAIT_US = SQ_US_PER_S,
+    CHECKPOINT_PATIENCE_US = 5 * SQ_US_PER_MS,
+    CHECKPOINT_PATIENCE_US_MAX = SQ_US_PER_S,
     CHECKPOINT_PAUSE_FACTOR = 10, /* writers are held up in vain for a tenth of the time */
     CHECKPOINT_TICK_US = SQ_US_PER_S,
     CHECKPOINT_WARN_FRAMES = 21 * CHECKPOINT_RESTART_FRAMES, /* 1 GB */
@@ -120,14 +122,13 @@ static bool take_slot(struct sched_checkpointer *checkpointer, struct sched_slot
     return true;
 }
 
-/* How long writers may be held up for readers of the old log. */
+/* How long writers may be held up for readers of the old log: a few milliseconds, four times as long for a log of twice the
+ * length, a second at most. So a log stops growing at the length that answers the longest read. */
 static int64_t patience_us(uint32_t frame_count)
 {
-    if (frame_count < 2 * CHECKPOINT_RESTART_FRAMES)
-        return 5 * SQ_US_PER_MS;
-    if (frame_count < 6 * CHECKPOINT_RESTART_FRAMES)
-        return 20 * SQ_US_PER_MS;
-    return frame_count < CHECKPOINT_WARN_FRAMES ? 200 * SQ_US_PER_MS : SQ_US_PER_S;
+    int64_t times = frame_count / CHECKPOINT_RESTART_FRAMES;
+    int64_t patience = CHECKPOINT_PATIENCE_US * (times > 1 ? times * times : 1);
+    return patience < CHECKPOINT_PATIENCE_US_MAX ? patience : CHECKPOINT_PATIENCE_US_MAX;
 }
 
 /* *ret_pause_us: when readers were in the way, how long they are to be left alone. */
