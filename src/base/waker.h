@@ -7,6 +7,8 @@
 #ifndef SQ_BASE_WAKER_H
 #define SQ_BASE_WAKER_H
 
+#include <stddef.h>
+
 struct sq_waker {
     void (*wake_cb)(struct sq_waker *waker);
     void (*hurry_cb)(struct sq_waker *waker); /* NULL: the same as wake_cb */

@@ -75,6 +75,7 @@ struct shared {
     pthread_mutex_t mutex; /* guards what follows; held across calls to the VFS below */
     size_t index_user_count;
     sqlite3_file *holder; /* NULL: not open */
+    bool is_map_resting;  /* its pages have been given back, and nobody has read since */
     /* Sequentially consistent: a lock orders what its holders read and write. */
     atomic_int users[READ_LOCK_COUNT];
     _Atomic(int64_t) marked_us; /* when a reader has last raised a mark. Relaxed: a number to go by */
@@ -199,8 +200,10 @@ static int take_read_lock(struct shared *shared, int slot)
         result = open_holder(shared);
         if (result == SQLITE_OK)
             result = lock_below(shared->holder, slot, SQLITE_SHM_LOCK | SQLITE_SHM_SHARED);
-        if (result == SQLITE_OK)
+        if (result == SQLITE_OK) {
             atomic_store(users, 1);
+            shared->is_map_resting = false;
+        }
     }
     pthread_mutex_unlock(&shared->mutex);
     return result;
@@ -337,6 +340,27 @@ static int file_shm_unmap(sqlite3_file *base, int is_removing)
     return result;
 }
 
+/* Nobody has read since the kernel's locks were given back. Under the mutex. */
+static bool is_unread(const struct shared *shared)
+{
+    for (int slot = 0; slot < READ_LOCK_COUNT; slot++) {
+        if (atomic_load(&shared->users[slot]) != NOBODY)
+            return false;
+    }
+    return true;
+}
+
+/* What a file's map has shown counts as the server's memory, although it is the kernel's cache. While nobody reads, the
+ * server lets go of it; the next reader finds the pages where they are. Under the mutex. */
+static void rest_map(struct shared *shared)
+{
+    if (shared->map == NULL || shared->is_map_resting)
+        return;
+    int result = madvise(shared->map, (size_t)layer.map_bytes, MADV_DONTNEED);
+    (void)result; /* then they stay */
+    shared->is_map_resting = true;
+}
+
 void engine_vfs_release_idle(void)
 {
     pthread_mutex_lock(&layer.mutex);
@@ -344,6 +368,8 @@ void engine_vfs_release_idle(void)
          links = links->next) {
         struct shared *shared = SQ_CONTAINER_OF(links, struct shared, links);
         pthread_mutex_lock(&shared->mutex);
+        if (is_unread(shared))
+            rest_map(shared);
         for (int slot = 0; slot < READ_LOCK_COUNT; slot++) {
             bool is_free = release_slot(shared, slot);
             (void)is_free; /* who reads now keeps it */
