@@ -36,6 +36,8 @@ enum {
 struct sched_checkpointer {
     struct sched *sched;
     struct engine_registry *registry;
+    _Atomic(uint32_t) slice_frames; /* relaxed, as the next: settings */
+    _Atomic(uint32_t) restart_frames;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
@@ -54,6 +56,23 @@ void sched_checkpoint_init(struct sched_checkpoint *checkpoint)
     atomic_init(&checkpoint->is_due, false);
 }
 
+void sched_checkpointer_set_frames(struct sched_checkpointer *checkpointer, uint32_t slice, uint32_t restart)
+{
+    sq_assert(slice > 0 && restart >= slice);
+    atomic_store_explicit(&checkpointer->slice_frames, slice, memory_order_relaxed);
+    atomic_store_explicit(&checkpointer->restart_frames, restart, memory_order_relaxed);
+}
+
+static uint32_t slice_frames(const struct sched_checkpointer *checkpointer)
+{
+    return atomic_load_explicit(&checkpointer->slice_frames, memory_order_relaxed);
+}
+
+static uint32_t restart_frames(const struct sched_checkpointer *checkpointer)
+{
+    return atomic_load_explicit(&checkpointer->restart_frames, memory_order_relaxed);
+}
+
 static struct sched_database *database_of(struct sq_list *links)
 {
     return SQ_CONTAINER_OF(links, struct sched_database, checkpoint.links);
@@ -65,7 +84,7 @@ void sched_checkpointer_note(struct sched_checkpointer *checkpointer, struct sch
     if (atomic_load_explicit(&checkpoint->is_due, memory_order_relaxed))
         return;
     struct engine_wal_fill fill = engine_durability_fill(engine_database_durability(database->engine));
-    if (SQ_LIKELY(fill.frame_count - fill.backfilled_count < CHECKPOINT_SLICE_FRAMES))
+    if (SQ_LIKELY(fill.frame_count - fill.backfilled_count < slice_frames(checkpointer)))
         return;
     pthread_mutex_lock(&checkpointer->mutex);
     if (!checkpointer->is_stopping && !atomic_exchange_explicit(&checkpoint->is_due, true, memory_order_relaxed)) {
@@ -156,13 +175,13 @@ static sq_status restart_log(struct sched_checkpointer *checkpointer, struct sch
 }
 
 /* Copies what can be copied; again, while what was added meanwhile is more than writers should be held up for. */
-static sq_status copy_log(struct engine_durability *durability, struct sq_error *err, struct engine_wal_fill *fill)
+static sq_status copy_log(struct engine_durability *durability, uint32_t restart_count, struct sq_error *err,
+                          struct engine_wal_fill *fill)
 {
     SQ_TRY(engine_durability_checkpoint(durability, false, 0, err, fill));
     uint32_t rest = fill->frame_count - fill->backfilled_count;
-    for (int pass = 1; pass < CHECKPOINT_PASSES_MAX && fill->frame_count >= CHECKPOINT_RESTART_FRAMES &&
-                       rest >= CHECKPOINT_REST_FRAMES;
-         pass++) {
+    for (int pass = 1;
+         pass < CHECKPOINT_PASSES_MAX && fill->frame_count >= restart_count && rest >= CHECKPOINT_REST_FRAMES; pass++) {
         uint32_t before = rest;
         SQ_TRY(engine_durability_checkpoint(durability, false, 0, err, fill));
         rest = fill->frame_count - fill->backfilled_count;
@@ -179,8 +198,8 @@ static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_dat
     struct engine_wal_fill fill = {0};
     struct sq_error err;
     int64_t pause_us = CHECKPOINT_RETRY_US;
-    sq_status status = copy_log(durability, &err, &fill);
-    if (status == SQ_OK && fill.frame_count >= CHECKPOINT_RESTART_FRAMES)
+    sq_status status = copy_log(durability, restart_frames(checkpointer), &err, &fill);
+    if (status == SQ_OK && fill.frame_count >= restart_frames(checkpointer))
         status = restart_log(checkpointer, database, &fill, &err, &pause_us);
     if (pause_us < CHECKPOINT_RETRY_US)
         pause_us = CHECKPOINT_RETRY_US;
@@ -193,7 +212,7 @@ static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_dat
         return sq_clock_now_us() + CHECKPOINT_FAILED_RETRY_US;
     }
     uint32_t rest = fill.frame_count - fill.backfilled_count;
-    bool is_done = rest == 0 || (rest < CHECKPOINT_SLICE_FRAMES && fill.frame_count < CHECKPOINT_RESTART_FRAMES);
+    bool is_done = rest == 0 || (rest < slice_frames(checkpointer) && fill.frame_count < restart_frames(checkpointer));
     return is_done ? 0 : sq_clock_now_us() + pause_us;
 }
 
@@ -266,6 +285,7 @@ sq_status sched_checkpointer_new(struct sched *sched, struct engine_registry *re
         return sq_fail(err, SQ_NOMEM, "out of memory for the checkpointer");
     checkpointer->sched = sched;
     checkpointer->registry = registry;
+    sched_checkpointer_set_frames(checkpointer, CHECKPOINT_SLICE_FRAMES, CHECKPOINT_RESTART_FRAMES);
     checkpointer->slot_waker.wake_cb = on_slot;
     checkpointer->tick_us = sq_clock_now_us() + CHECKPOINT_TICK_US;
     sq_list_init(&checkpointer->due);

@@ -675,6 +675,11 @@ void sched_set_idle_connections(struct sched *sched, size_t idle_max, int64_t id
     connection_pool_configure(sched->connection_pool, idle_max, idle_us);
 }
 
+void sched_set_checkpoint_frames(struct sched *sched, uint32_t slice, uint32_t restart)
+{
+    sched_checkpointer_set_frames(sched->checkpointer, slice, restart);
+}
+
 bool sched_has_many_connections(const struct sched *sched)
 {
     return connection_pool_is_crowded(sched->connection_pool);
