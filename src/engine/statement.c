@@ -125,13 +125,22 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     return SQ_OK;
 }
 
+/* The only place where is_started changes: the connection counts. */
+static void set_started(struct engine_statement *statement, bool is_started)
+{
+    size_t *count = &statement->connection->started_count;
+    *count += is_started;
+    *count -= statement->is_started;
+    statement->is_started = is_started;
+}
+
 void engine_statement_free(struct engine_statement *statement)
 {
     if (statement == NULL)
         return;
     sq_assert(statement->connection->statement_count > 0);
     statement->connection->statement_count--;
-    statement->connection->started_count -= statement->is_started;
+    set_started(statement, false);
     sqlite3_finalize(statement->stmt);
     free(statement);
 }
@@ -287,8 +296,7 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
 {
     struct engine_connection *connection = statement->connection;
     bool is_first = !statement->is_started;
-    statement->is_started = true;
-    connection->started_count += is_first;
+    set_started(statement, true);
     connection->is_stepping = true;
     connection->yield_us = 0;
     connection->has_function_error = false;
@@ -377,7 +385,6 @@ sq_status engine_statement_reset(struct engine_statement *statement, struct sq_e
     if (statement->variable_count > 0)
         sqlite3_clear_bindings(statement->stmt);
     statement->is_failed = false;
-    statement->connection->started_count -= statement->is_started;
-    statement->is_started = false;
+    set_started(statement, false);
     return status;
 }
