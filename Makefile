@@ -9,7 +9,8 @@
 #     make check-asan   unit and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #     make check-tsan   the same under ThreadSanitizer
 #     make check-fuzz   every fuzzer on its corpus and FUZZ_RUNS (20000) inputs, the same ones every time
-#     make soak         long runs for SOAK_SECONDS (600): power cuts in a working server
+#     make soak         long runs for SOAK_SECONDS (600) each: power cuts in a working server; the log and the memory of one
+#                       that writes under readers who never cease (SOAK_SECONDS=3600: an hour)
 #     make fuzz         every fuzzer for FUZZ_SECONDS (60), from a random place
 #     make bench        sqld beside PostgreSQL and SQLite, into docs/benchmarks.md: some ten minutes, on a machine that does
 #                       nothing else (BENCH_SECONDS=1 BENCH_ROUNDS=1 BENCH_ONLY=select,result: a quick look)
@@ -111,9 +112,10 @@ check-tsan: deps-build deps-test venv
 	@scripts/run-tests.py --build build-tsan -- $(sanitized)
 
 # Prints its seed; SOAK_ARGS='--seed N' plays that one again.
-soak: build
+soak: build venv
 	@ninja -C $(BUILD) --quiet unit_crash_cuts
 	@$(BUILD)/tests/unit_crash_cuts --seconds $(SOAK_SECONDS) $(SOAK_ARGS)
+	@SQLD_SOAK_SECONDS=$(SOAK_SECONDS) SQLD_BIN=$(abspath $(BUILD))/bin/sqld build/venv/bin/pytest -q -s -n 0 tests/integration/test_soak.py
 
 fuzzers: deps-build deps-check
 	@CC=clang $(cmake) -B build-fuzz -DSQLD_FUZZ=ON >/dev/null

@@ -6,6 +6,8 @@
  *     run       N connections, one thread, epoll. Each sends the prepared SQL with one parameter, a random key of
  *               1..KEYS, again and again, the next when the answer is in. With --busy, N connections more run BUSY-SQL,
  *               which must not end, all the while.
+ *               With its first statement a server opens what it needs for a connection; latencies are those of
+ *               statements that are sent after every connection has had its first answer.
  *     idle      opens N connections that do nothing; then each runs SQL once and does nothing again.
  *     connect   N threads, each opens a connection and closes it, again and again.
  *     result    SQL, again and again, on one connection. Rows are taken off the socket and counted, not kept: libpq
@@ -219,6 +221,7 @@ struct client {
     PGconn *conn;
     int64_t sent_ns; /* 0: nothing is under way */
     bool is_good;    /* no error so far in the answer that is being read */
+    bool is_warm;    /* has had an answer */
     bool awaits_room;
 };
 
@@ -229,6 +232,8 @@ struct run {
     PGconn **busy;
     uint64_t random;
     int64_t waiting; /* clients with a statement under way */
+    int64_t cold;    /* clients that have had no answer */
+    int64_t warm_ns; /* when the last of them had one; INT64_MAX before */
     int epoll_fd;
 };
 
@@ -259,6 +264,8 @@ static void client_lost(struct run *run, struct client *client)
     if (client->sent_ns != 0)
         run->waiting--;
     client->sent_ns = 0;
+    if (!client->is_warm && --run->cold == 0)
+        run->warm_ns = now_ns();
 }
 
 static void client_send(struct run *run, struct client *client)
@@ -294,7 +301,11 @@ static void client_receive(struct run *run, struct client *client, int64_t end_n
             return;
         }
         int64_t time_ns = now_ns();
-        latency_add(&run->result, time_ns - client->sent_ns);
+        if (client->sent_ns >= run->warm_ns)
+            latency_add(&run->result, time_ns - client->sent_ns);
+        if (!client->is_warm && --run->cold == 0)
+            run->warm_ns = time_ns;
+        client->is_warm = true;
         run->waiting--;
         client->sent_ns = 0;
         if (client->is_good && time_ns <= end_ns)
@@ -354,7 +365,8 @@ static void busy_end(struct run *run)
 
 static void mode_run(const struct options *options)
 {
-    struct run run = {.options = options, .random = (uint64_t)now_ns() | 1};
+    struct run run = {
+        .options = options, .random = (uint64_t)now_ns() | 1, .cold = options->clients, .warm_ns = INT64_MAX};
     run_open(&run);
     ready();
     int64_t begin_ns = now_ns(), end_ns = begin_ns + (int64_t)(options->seconds * 1e9);

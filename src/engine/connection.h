@@ -103,6 +103,8 @@ enum engine_txn { ENGINE_TXN_NONE, ENGINE_TXN_READ, ENGINE_TXN_WRITE };
 enum engine_txn engine_connection_txn(const struct engine_connection *connection);
 /* Whether it reads a snapshot of its database, apart from temporary and attached ones, whose snapshots are of other times. */
 bool engine_connection_has_snapshot(const struct engine_connection *connection);
+/* Statements that have begun and have not been reset. */
+size_t engine_connection_started_count(const struct engine_connection *connection);
 /* Whether a transaction is open (BEGIN or SAVEPOINT), even one that has locked nothing yet. */
 bool engine_connection_is_in_transaction(const struct engine_connection *connection);
 

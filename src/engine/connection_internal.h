@@ -76,6 +76,7 @@ struct engine_connection {
     bool has_function_error;
     struct sq_error function_error; /* of the SQL function that failed the running statement */
     size_t statement_count;         /* open statements, asserted 0 at the end */
+    size_t started_count;           /* those that have been stepped and not reset */
 };
 
 /* A statement has failed with this extended result code: if it was a sync that failed, the database is out of service. */

@@ -128,6 +128,15 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     return SQ_OK;
 }
 
+/* The only place where is_started changes: the connection counts. */
+static void set_started(struct engine_statement *statement, bool is_started)
+{
+    size_t *count = &statement->connection->started_count;
+    *count += is_started;
+    *count -= statement->is_started;
+    statement->is_started = is_started;
+}
+
 /* Compiles `sql`, or what takes its place. SQLite's result, and its message in the connection. */
 static sq_status compile_native(struct engine_connection *connection, const char *sql, size_t length, unsigned flags,
                                 struct sq_error *err, sqlite3_stmt **ret_stmt, size_t *ret_consumed)
@@ -204,6 +213,7 @@ void engine_statement_free(struct engine_statement *statement)
         return;
     sq_assert(statement->connection->statement_count > 0);
     statement->connection->statement_count--;
+    set_started(statement, false);
     sqlite3_finalize(statement->stmt);
     free(statement);
 }
@@ -360,7 +370,7 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
     struct engine_connection *connection = statement->connection;
     bool is_first = !statement->is_started;
     bool is_within = connection->is_stepping; /* a function of the client's has asked something */
-    statement->is_started = true;
+    set_started(statement, true);
     connection->is_stepping = true;
     connection->yield_us = 0;
     connection->has_function_error = false;
@@ -370,7 +380,7 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
     if (is_first)
         note_first_step(statement);
     if (statement->is_native && result != SQLITE_ROW)
-        statement->is_started = false; /* SQLite begins it anew when it is stepped again */
+        set_started(statement, false); /* SQLite begins it anew when it is stepped again */
     if (result == SQLITE_ROW) {
         if (SQ_LIKELY(sqlite3_data_count(statement->stmt) == (int)statement->column_count))
             return ENGINE_STEP_ROW;
@@ -411,30 +421,31 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
 
 sq_status engine_statement_row(struct engine_statement *statement, struct sq_value *values, struct sq_error *err)
 {
-    sqlite3_stmt *stmt = statement->stmt;
     for (size_t i = 0; i < statement->column_count; i++) {
-        int column = (int)i;
+        /* One look at the statement instead of one for each question. Such a value may be asked like any other, since
+         * SQLite runs in its multi-thread mode (sqlite.org/c3ref/value.html). */
+        sqlite3_value *column = sqlite3_column_value(statement->stmt, (int)i);
         struct sq_value *value = &values[i];
-        switch (sqlite3_column_type(stmt, column)) {
+        switch (sqlite3_value_type(column)) {
         case SQLITE_INTEGER:
             value->kind = SQ_VALUE_INTEGER;
-            value->integer = sqlite3_column_int64(stmt, column);
+            value->integer = sqlite3_value_int64(column);
             break;
         case SQLITE_FLOAT:
             value->kind = SQ_VALUE_REAL;
-            value->real = sqlite3_column_double(stmt, column);
+            value->real = sqlite3_value_double(column);
             break;
         case SQLITE_TEXT:
             value->kind = SQ_VALUE_TEXT;
-            value->bytes.data = (const char *)sqlite3_column_text(stmt, column);
-            value->bytes.length = (size_t)sqlite3_column_bytes(stmt, column);
+            value->bytes.data = (const char *)sqlite3_value_text(column);
+            value->bytes.length = (size_t)sqlite3_value_bytes(column);
             if (SQ_UNLIKELY(value->bytes.data == NULL))
                 return sq_fail(err, SQ_NOMEM, "out of memory for a value");
             break;
         case SQLITE_BLOB:
             value->kind = SQ_VALUE_BLOB;
-            value->bytes.data = sqlite3_column_blob(stmt, column);
-            value->bytes.length = (size_t)sqlite3_column_bytes(stmt, column);
+            value->bytes.data = sqlite3_value_blob(column);
+            value->bytes.length = (size_t)sqlite3_value_bytes(column);
             if (SQ_UNLIKELY(value->bytes.data == NULL && value->bytes.length > 0))
                 return sq_fail(err, SQ_NOMEM, "out of memory for a value");
             break;
@@ -451,7 +462,7 @@ sq_status engine_statement_reset(struct engine_statement *statement, struct sq_e
     int result = sqlite3_reset(statement->stmt);
     sq_status status = SQ_OK;
     if (statement->is_native) {
-        statement->is_started = false;
+        set_started(statement, false);
         if (result == SQLITE_OK)
             return SQ_OK;
         engine_connection_note_failure(statement->connection, result);
@@ -464,6 +475,6 @@ sq_status engine_statement_reset(struct engine_statement *statement, struct sq_e
     if (statement->variable_count > 0)
         sqlite3_clear_bindings(statement->stmt);
     statement->is_failed = false;
-    statement->is_started = false;
+    set_started(statement, false);
     return status;
 }

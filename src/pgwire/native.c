@@ -95,7 +95,7 @@ static void get_tagged(struct pgwire_cursor *cursor, uint8_t tag, struct sq_valu
         break;
     case NATIVE_TAG_INT8:
         ret_value->kind = SQ_VALUE_INTEGER;
-        ret_value->integer = (int8_t)pgwire_get_u8(cursor);
+        ret_value->integer = (pgwire_get_u8(cursor) ^ 0x80) - 0x80; /* sign extension */
         break;
     case NATIVE_TAG_INT16:
         ret_value->kind = SQ_VALUE_INTEGER;

@@ -74,7 +74,7 @@ void sched_slot_release(struct sched_slot *slot, struct slot_ticket *ticket)
             slot->queue_length--;
             slot->holder = SQ_CONTAINER_OF(next, struct slot_ticket, links);
             slot->holder->state = SLOT_HELD;
-            sq_waker_wake(slot->holder->waker);
+            sq_waker_hurry(slot->holder->waker);
         }
     }
     ticket->state = SLOT_IDLE;

@@ -543,6 +543,41 @@ static void a_cancel_ends_the_wait_for_a_foreign_lock(void **state)
     assert_slot_is_free();
 }
 
+/* A statement that reads no table takes no snapshot, however long it stands in the middle of its rows. */
+static void what_is_read_beside_a_statement_without_a_snapshot_rests_on_the_commits_before_it(void **state)
+{
+    (void)state;
+    struct statement open;
+    begin(&clients[0], &open, "SELECT 1 UNION ALL SELECT 2");
+    open.query.row_limit = 1;
+    assert_int_equal(run(&clients[0], &open), QUERY_SUSPENDED);
+    assert_int_equal(do_once(&clients[1], "INSERT INTO t(a) VALUES (4)"), QUERY_DONE);
+    engine_position committed = engine_durability_published(engine_database_durability(clients[1].context.database));
+    assert_true(clients[1].context.rests_on == committed);
+    clients[0].context.rests_on = 0;
+    assert_int_equal(number(&clients[0], "SELECT count(*) FROM t"), 4);
+    assert_true(clients[0].context.rests_on == committed);
+    end(&clients[0], &open);
+}
+
+/* And one that has a snapshot does not come to rest on what it does not show. */
+static void what_is_read_from_a_snapshot_does_not_rest_on_later_commits(void **state)
+{
+    (void)state;
+    struct statement open;
+    begin(&clients[0], &open, "SELECT a FROM t");
+    open.query.row_limit = 1;
+    assert_int_equal(run(&clients[0], &open), QUERY_SUSPENDED);
+    engine_position before = clients[0].context.rests_on;
+    assert_int_equal(do_once(&clients[1], "INSERT INTO t(a) VALUES (4)"), QUERY_DONE);
+    assert_true(clients[1].context.rests_on > before);
+    assert_int_equal(run(&clients[0], &open), QUERY_SUSPENDED);
+    assert_true(clients[0].context.rests_on == before);
+    end(&clients[0], &open);
+    assert_int_equal(number(&clients[0], "SELECT count(*) FROM t"), 4);
+    assert_true(clients[0].context.rests_on == clients[1].context.rests_on);
+}
+
 static void a_transaction_that_has_read_an_old_snapshot_cannot_write(void **state)
 {
     (void)state;
@@ -708,6 +743,8 @@ int main(void)
         SCHED_TEST(a_cancel_ends_the_wait_of_work),
         SCHED_TEST(a_query_within_work_commits_and_leaves_the_slot_to_the_work),
         SCHED_TEST(what_is_read_is_noted_within_work),
+        SCHED_TEST(what_is_read_beside_a_statement_without_a_snapshot_rests_on_the_commits_before_it),
+        SCHED_TEST(what_is_read_from_a_snapshot_does_not_rest_on_later_commits),
     };
     return cmocka_run_group_tests_name("sched/scheduler", tests, NULL, NULL);
 }
