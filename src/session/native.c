@@ -90,7 +90,8 @@ void native_apply_settings(struct native *native)
 {
     const struct engine_native_settings *settings = engine_connection_native(native->connection);
     struct service_context *context = &native->session->context;
-    context->busy_timeout_us = (native->hooks & NATIVE_HOOK_BUSY) != 0 ? 0 : settings->busy_timeout_ms * SQ_US_PER_MS;
+    context->busy_timeout_us =
+        (native->hooks & NATIVE_HOOK_BUSY) != 0 ? 0 : (int64_t)settings->busy_timeout_ms * SQ_US_PER_MS;
     context->is_lazy =
         settings->synchronous == 0 ||
         settings_int64(&native->session->settings, SETTING_SYNCHRONOUS_COMMIT) == SETTING_SYNCHRONOUS_OFF;

@@ -565,6 +565,13 @@ void native_op_expand(struct native *native, struct pgwire_cursor *request)
     sqlite3_free(text);
 }
 
+/* SQLite takes any number for a place in its table. */
+static bool is_stmt_status(int operation)
+{
+    return (operation >= SQLITE_STMTSTATUS_FULLSCAN_STEP && operation <= SQLITE_STMTSTATUS_FILTER_HIT) ||
+           operation == SQLITE_STMTSTATUS_MEMUSED;
+}
+
 void native_op_stmt_status(struct native *native, struct pgwire_cursor *request)
 {
     struct native_statement *statement = native_find_statement(native, pgwire_get_u32(request));
@@ -574,7 +581,7 @@ void native_op_stmt_status(struct native *native, struct pgwire_cursor *request)
         native_malformed(native);
         return;
     }
-    if (statement == NULL) {
+    if (statement == NULL || !is_stmt_status(operation)) {
         native_answer_misuse(native);
         return;
     }

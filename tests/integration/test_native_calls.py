@@ -1,5 +1,6 @@
 """Native mode: SQLite calls functions, collations and hooks that live in the client (docs/protocol.md, "Calls")."""
 
+import struct
 import threading
 
 import native
@@ -396,6 +397,12 @@ def test_postgresql_messages_of_a_native_session_bind_and_copy(c):
     c.wire.send(query("COPY t FROM STDIN"))
     c.send(native.prepare(1, "SELECT 1"))  # not now
     assert "08P01" in errors(c.wire.drain())
+
+
+@pytest.mark.parametrize("operation", [0, 9, 98, 100, -1, 1 << 30, -(1 << 31)])
+def test_a_counter_that_there_is_not_is_misuse(c, operation):
+    number = c.good("SELECT 1")
+    assert c.ask(native.STMT_STATUS, struct.pack("!IiB", number, operation, 0)).result == MISUSE
 
 
 def test_a_native_session_keeps_its_connection(c):
