@@ -6,11 +6,13 @@
 #     make test         installs, builds and runs all tests; the last line is `N passed, N failed, N skipped`
 #     make unit         the unit tests alone                make integration    pytest alone (PYTEST='-k name')
 #     make check        form, lint, room rules, banned functions, generated documents, a build with clang
-#     make check-asan   unit and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#     make check-asan   unit and integration tests under AddressSanitizer and UndefinedBehaviorSanitizer, and of the client
+#                       those that cut its network and use it from many threads
 #     make check-tsan   the same under ThreadSanitizer
 #     make check-fuzz   every fuzzer on its corpus and FUZZ_RUNS (20000) inputs, the same ones every time
 #     make soak         long runs for SOAK_SECONDS (600) each: power cuts in a working server; the log and the memory of one
-#                       that writes under readers who never cease (SOAK_SECONDS=3600: an hour)
+#                       that writes under readers who never cease (SOAK_SECONDS=3600: an hour); a network that is cut again
+#                       and again between the drop-in and a server
 #     make fuzz         every fuzzer for FUZZ_SECONDS (60), from a random place
 #     make bench        sqld beside PostgreSQL and SQLite, into docs/benchmarks.md: some ten minutes, on a machine that does
 #                       nothing else (BENCH_SECONDS=1 BENCH_ROUNDS=1 BENCH_ONLY=select,result: a quick look)
@@ -99,16 +101,18 @@ integration: build venv
 	@scripts/run-tests.py --build $(BUILD) --integration -- $(PYTEST)
 
 # The sanitizers' builds have directories of their own; what takes long and finds nothing more there is left out.
-sanitized = -m 'not slow or race' --timeout 300 integration $(PYTEST)
+sanitized = -m 'not slow or race' --timeout 300 integration $(sanitized_client) $(PYTEST)
+# Programs of ours that are built with the sanitizer can load a library that is.
+sanitized_client = client/test_network.py client/test_threads.py
 
 check-asan: deps-build deps-test venv
 	@CC=gcc $(cmake) -B build-asan -DSQLD_SANITIZE=address,undefined >/dev/null
-	@ninja -C build-asan --quiet sqld unit_tests
+	@ninja -C build-asan --quiet sqld client unit_tests
 	@scripts/run-tests.py --build build-asan -- $(sanitized)
 
 check-tsan: deps-build deps-test venv
 	@CC=gcc $(cmake) -B build-tsan -DSQLD_SANITIZE=thread >/dev/null
-	@ninja -C build-tsan --quiet sqld unit_tests
+	@ninja -C build-tsan --quiet sqld client unit_tests
 	@scripts/run-tests.py --build build-tsan -- $(sanitized)
 
 # Prints its seed; SOAK_ARGS='--seed N' plays that one again.
@@ -116,6 +120,8 @@ soak: build venv
 	@ninja -C $(BUILD) --quiet unit_crash_cuts
 	@$(BUILD)/tests/unit_crash_cuts --seconds $(SOAK_SECONDS) $(SOAK_ARGS)
 	@SQLD_SOAK_SECONDS=$(SOAK_SECONDS) SQLD_BIN=$(abspath $(BUILD))/bin/sqld build/venv/bin/pytest -q -s -n 0 tests/integration/test_soak.py
+	@SQLD_NETWORK_SECONDS=$(SOAK_SECONDS) SQLD_BIN=$(abspath $(BUILD))/bin/sqld build/venv/bin/python -m pytest -q -s -n 0 \
+		--timeout $$(($(SOAK_SECONDS) * 2 + 600)) tests/client/test_network.py
 
 fuzzers: deps-build deps-check
 	@CC=clang $(cmake) -B build-fuzz -DSQLD_FUZZ=ON >/dev/null

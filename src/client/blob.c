@@ -17,6 +17,7 @@ struct client_blob {
     uint32_t connection_number; /* the server's end of it is there */
     uint32_t bytes;
     bool is_expired;
+    bool has_written; /* since it was opened: not committed before it is closed, outside a transaction */
 };
 
 static struct client_blob *blob_of(sqlite3_blob *handle)
@@ -99,9 +100,13 @@ int client_remote_sqlite3_blob_close(sqlite3_blob *handle)
     blob_enter(blob);
     int code = SQLITE_OK;
     /* The server still has an expired one. */
-    if (blob->connection_number == remote->connection_number) {
-        sq_buf_put_u32(client_request_begin(remote, NATIVE_BLOB_CLOSE), blob->number);
+    if (blob->connection_number == remote->connection_number || blob->has_written) {
+        struct sq_buf *out = client_request_begin_on(remote, NATIVE_BLOB_CLOSE, blob->connection_number);
+        sq_buf_put_u32(out, blob->number);
+        remote->risk = blob->has_written ? CLIENT_RISK_WRITE : CLIENT_RISK_NONE;
         code = client_request_end(remote, NULL, NULL);
+        if (code == SQLITE_IOERR_SQLD_LOST && !blob->has_written)
+            code = SQLITE_OK; /* nothing was lost that anybody could want */
     }
     client_handle_free(blob->handle);
     free(blob);
@@ -123,7 +128,7 @@ int client_remote_sqlite3_blob_reopen(sqlite3_blob *handle, sqlite3_int64 rowid)
         client_remote_leave_quietly(remote);
         return SQLITE_ABORT;
     }
-    struct sq_buf *out = client_request_begin(remote, NATIVE_BLOB_REOPEN);
+    struct sq_buf *out = client_request_begin_on(remote, NATIVE_BLOB_REOPEN, blob->connection_number);
     sq_buf_put_u32(out, blob->number);
     sq_buf_put_u64(out, (uint64_t)rowid);
     struct pgwire_cursor body;
@@ -154,7 +159,7 @@ static int read_piece(struct client_blob *blob, uint8_t *to, uint32_t bytes, uin
 {
     struct client_remote *remote = blob->remote;
     sq_assert(bytes <= PIECE_BYTES_MAX && offset + bytes <= blob->bytes);
-    struct sq_buf *out = client_request_begin(remote, NATIVE_BLOB_READ);
+    struct sq_buf *out = client_request_begin_on(remote, NATIVE_BLOB_READ, blob->connection_number);
     sq_buf_put_u32(out, blob->number);
     sq_buf_put_u32(out, offset);
     sq_buf_put_u32(out, bytes);
@@ -174,11 +179,13 @@ static int read_piece(struct client_blob *blob, uint8_t *to, uint32_t bytes, uin
 static int write_piece(struct client_blob *blob, const uint8_t *from, uint32_t bytes, uint32_t offset)
 {
     sq_assert(bytes <= PIECE_BYTES_MAX && offset + bytes <= blob->bytes);
-    struct sq_buf *out = client_request_begin(blob->remote, NATIVE_BLOB_WRITE);
+    struct sq_buf *out = client_request_begin_on(blob->remote, NATIVE_BLOB_WRITE, blob->connection_number);
     sq_buf_put_u32(out, blob->number);
     sq_buf_put_u32(out, offset);
     native_put_bytes(out, bytes > 0 ? from : (const uint8_t *)"", bytes);
-    return client_request_end(blob->remote, NULL, NULL);
+    int code = client_request_end(blob->remote, NULL, NULL);
+    blob->has_written |= code == SQLITE_OK;
+    return code;
 }
 
 /* Reads into `to` or writes from `from`. Even no bytes are asked for: the server knows whether the blob has expired. */
@@ -192,7 +199,7 @@ static int transfer(sqlite3_blob *handle, uint8_t *to, const uint8_t *from, int 
     int code = SQLITE_OK;
     if (bytes < 0 || offset < 0 || (int64_t)offset + bytes > blob->bytes) {
         code = client_error_set(remote, SQLITE_ERROR, NULL);
-    } else if (blob->is_expired) {
+    } else if (blob->is_expired && !(blob->has_written && blob->connection_number != remote->connection_number)) {
         code = client_error_set(remote, SQLITE_ABORT, NULL);
     } else {
         uint32_t left = (uint32_t)bytes, at = 0;

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "client/calls.h"
 #include "client/convert.h"
 #include "client/databases.h"
 #include "client/interrupt.h"
+#include "client/outcome.h"
 #include "client/statement.h"
 
 enum { OPTIONS_BYTES_MAX = 256, NOWHERE_BYTES_MAX = INT32_MAX };
@@ -39,9 +41,15 @@ bool client_remote_is_of_this_process(const struct client_remote *remote)
 static sq_status server_connect(struct client_remote *remote, const char *database, const char *options,
                                 struct sq_error *err)
 {
+    uint8_t key[CLIENT_KEY_BYTES];
+    char digits[2 * CLIENT_KEY_BYTES + 1];
     char value[OPTIONS_BYTES_MAX];
-    client_real.sqlite3_snprintf((int)sizeof(value), value, "%d%s%s%s", NATIVE_VERSION, options[0] != '\0' ? " " : "",
-                                 options, remote->is_readonly ? " readonly" : "");
+    sq_random_fill(key, sizeof(key));
+    for (size_t i = 0; i < sizeof(key); i++)
+        client_real.sqlite3_snprintf(3, digits + 2 * i, "%02x", key[i]);
+    client_real.sqlite3_snprintf((int)sizeof(value), value, "%d%s%s%s key=%s", NATIVE_VERSION,
+                                 options[0] != '\0' ? " " : "", options, remote->is_readonly ? " readonly" : "",
+                                 digits);
     const struct pgclient_parameter parameter = {NATIVE_OPTION, value};
     struct pgclient *client;
     SQ_TRY(pgclient_connect(remote->target, database, &parameter, 1, err, &client));
@@ -61,6 +69,8 @@ static sq_status server_connect(struct client_remote *remote, const char *databa
     remote->database = copy;
     remote->is_memory = strcmp(copy, NATIVE_MEMORY_DATABASE) == 0;
     remote->connection_number++;
+    memcpy(remote->key, key, sizeof(key));
+    remote->request_count = 0;
     remote->last_answer_us = sq_clock_now_us();
     remote->state.is_autocommit = true;
     remote->state.txn_state = SQLITE_TXN_NONE;
@@ -75,15 +85,16 @@ void client_disconnect(struct client_remote *remote)
     remote->connection_number++;
 }
 
-static int settings_make_again(struct client_remote *remote)
+/* Each answer says what the new connection thinks; `before` is what the application knows. */
+static int settings_make_again(struct client_remote *remote, const struct client_state *before)
 {
     int code = SQLITE_OK;
     if (remote->busy_timeout_ms > 0) {
         sq_buf_put_u32(client_request_begin(remote, NATIVE_BUSY_TIMEOUT), (uint32_t)remote->busy_timeout_ms);
         code = client_request_end(remote, NULL, NULL);
     }
-    if (code == SQLITE_OK && remote->state.last_insert_rowid != 0) {
-        sq_buf_put_u64(client_request_begin(remote, NATIVE_SET_ROWID), (uint64_t)remote->state.last_insert_rowid);
+    if (code == SQLITE_OK && before->last_insert_rowid != 0) {
+        sq_buf_put_u64(client_request_begin(remote, NATIVE_SET_ROWID), (uint64_t)before->last_insert_rowid);
         code = client_request_end(remote, NULL, NULL);
     }
     if (code == SQLITE_OK)
@@ -91,18 +102,32 @@ static int settings_make_again(struct client_remote *remote)
     return code == SQLITE_OK ? client_calls_replay(remote) : code;
 }
 
+sq_status client_connect_again(struct client_remote *remote, struct sq_error *err)
+{
+    sq_assert(remote->client == NULL);
+    return server_connect(remote, remote->database, "", err);
+}
+
 int client_reconnect(struct client_remote *remote)
 {
     struct sq_error err;
     sq_error_clear(&err);
-    int64_t rowid = remote->state.last_insert_rowid;
-    if (server_connect(remote, remote->database, "", &err) != SQ_OK)
+    if (client_connect_again(remote, &err) != SQ_OK)
         return client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "unable to connect again: %s", err.text);
-    remote->state.last_insert_rowid = rowid;
+    client_outcome_end_former(remote);
+    return client_make_again(remote);
+}
+
+int client_make_again(struct client_remote *remote)
+{
     struct client_error error = client_error_take(remote);
+    const struct client_state before = remote->state;
     remote->is_connecting = true;
-    int code = settings_make_again(remote);
+    int code = settings_make_again(remote, &before);
     remote->is_connecting = false;
+    remote->state.changes = before.changes;
+    remote->state.total_changes = before.total_changes;
+    remote->state.last_insert_rowid = before.last_insert_rowid;
     if (code == SQLITE_OK) {
         client_error_put_back(remote, error);
         return SQLITE_OK;

@@ -22,6 +22,9 @@ void client_remote_free(struct client_remote *remote);
 /* A new connection in place of a lost one: settings, functions, attached databases are made there again. SQLITE_OK, or an
  * error, which is recorded; then the next request tries again. */
 int client_reconnect(struct client_remote *remote);
+/* The two halves of that. Failures of the first are not recorded. */
+SQ_MUST_USE sq_status client_connect_again(struct client_remote *remote, struct sq_error *err);
+int client_make_again(struct client_remote *remote);
 /* Drops the connection to the server. */
 void client_disconnect(struct client_remote *remote);
 

@@ -19,10 +19,11 @@ enum {
 /* --- From the server --- */
 
 /* One piece, by way of `piece`, which has room for it. */
-static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t length, uint8_t *piece)
+static int fetch_piece(struct client_remote *remote, uint32_t connection_number, uint64_t offset, uint32_t length,
+                       uint8_t *piece)
 {
     sq_assert(piece != NULL && length > 0);
-    struct sq_buf *out = client_request_begin(remote, NATIVE_IMAGE_READ);
+    struct sq_buf *out = client_request_begin_on(remote, NATIVE_IMAGE_READ, connection_number);
     sq_buf_put_u64(out, offset);
     sq_buf_put_u32(out, length);
     struct pgwire_cursor body;
@@ -42,13 +43,14 @@ static int fetch_piece(struct client_remote *remote, uint64_t offset, uint32_t l
 
 static int fetch_all(struct client_remote *remote, uint64_t bytes, client_image_put *put_cb, void *context)
 {
+    uint32_t number = remote->connection_number;
     uint8_t *piece = malloc(PIECE_BYTES_MAX);
     if (piece == NULL)
         return client_error_set(remote, SQLITE_NOMEM, NULL);
     int code = SQLITE_OK;
     for (uint64_t offset = 0; code == SQLITE_OK && offset < bytes;) {
         uint32_t length = bytes - offset < PIECE_BYTES_MAX ? (uint32_t)(bytes - offset) : PIECE_BYTES_MAX;
-        code = fetch_piece(remote, offset, length, piece);
+        code = fetch_piece(remote, number, offset, length, piece);
         if (code == SQLITE_OK) {
             code = put_cb(context, piece, length, offset);
             if (code != SQLITE_OK)
@@ -61,11 +63,13 @@ static int fetch_all(struct client_remote *remote, uint64_t bytes, client_image_
 }
 
 /* Ends what has come to `code`; that it could not be ended counts only if all was well before. */
-static int image_close(struct client_remote *remote, int code)
+static int image_close(struct client_remote *remote, uint32_t connection_number, int code)
 {
     struct client_error before = client_error_take(remote);
-    (void)client_request_begin(remote, NATIVE_IMAGE_CLOSE);
+    (void)client_request_begin_on(remote, NATIVE_IMAGE_CLOSE, connection_number);
     int close_code = client_request_end(remote, NULL, NULL);
+    if (close_code == SQLITE_IOERR_SQLD_LOST)
+        close_code = SQLITE_OK; /* closed by that */
     struct client_error after = client_error_take(remote);
     client_error_put_back(remote, before);
     if (code != SQLITE_OK || close_code == SQLITE_OK) {
@@ -84,6 +88,7 @@ int client_image_fetch(struct client_remote *remote, const char *schema, int (*s
     int code = client_request_end(remote, NULL, &body);
     if (code != SQLITE_OK)
         return code;
+    uint32_t number = remote->connection_number;
     uint64_t bytes = pgwire_get_u64(&body);
     if (bytes > INT64_MAX)
         pgwire_cursor_fail(&body);
@@ -96,12 +101,13 @@ int client_image_fetch(struct client_remote *remote, const char *schema, int (*s
     }
     if (code == SQLITE_OK)
         code = fetch_all(remote, bytes, put_cb, context);
-    return image_close(remote, code);
+    return image_close(remote, number, code);
 }
 
 /* --- To the server --- */
 
-static int store_pieces(struct client_remote *remote, uint64_t bytes, client_image_get *get_cb, void *context)
+static int store_pieces(struct client_remote *remote, uint32_t connection_number, uint64_t bytes,
+                        client_image_get *get_cb, void *context)
 {
     uint8_t *piece = malloc(PIECE_BYTES_MAX);
     if (piece == NULL)
@@ -111,7 +117,8 @@ static int store_pieces(struct client_remote *remote, uint64_t bytes, client_ima
         size_t length = bytes - offset < PIECE_BYTES_MAX ? (size_t)(bytes - offset) : PIECE_BYTES_MAX;
         code = get_cb(context, piece, length, offset);
         if (code == SQLITE_OK) {
-            native_put_bytes(client_request_begin(remote, NATIVE_IMAGE_DATA), piece, length);
+            struct sq_buf *out = client_request_begin_on(remote, NATIVE_IMAGE_DATA, connection_number);
+            native_put_bytes(out, piece, length);
             code = client_request_end(remote, NULL, NULL);
         } else {
             (void)client_error_set(remote, code, NULL);
@@ -131,11 +138,13 @@ int client_image_store(struct client_remote *remote, const char *schema, enum na
     sq_buf_put_u8(out, (uint8_t)mode);
     sq_buf_put_u32(out, flags);
     int code = client_request_end(remote, NULL, NULL);
+    uint32_t number = remote->connection_number;
     if (code == SQLITE_OK)
-        code = store_pieces(remote, bytes, get_cb, context);
+        code = store_pieces(remote, number, bytes, get_cb, context);
     if (code != SQLITE_OK)
         return code;
-    (void)client_request_begin(remote, NATIVE_IMAGE_DONE);
+    (void)client_request_begin_on(remote, NATIVE_IMAGE_DONE, number);
+    remote->risk = CLIENT_RISK_WRITE;
     return client_request_end(remote, NULL, NULL);
 }
 

@@ -9,6 +9,7 @@
 #include "client/calls.h"
 #include "client/convert.h"
 #include "client/interrupt.h"
+#include "client/outcome.h"
 #include "client/remote_api.h"
 #include "client/statement.h"
 
@@ -64,8 +65,16 @@ static size_t first_statement(const char *sql, size_t length, bool *ret_is_empty
 
 /* --- Preparing --- */
 
+/* The answer was lost, but it is known that all was well, and that there were no rows. */
+static bool take_settled(struct client_statement *statement, size_t length, int code)
+{
+    statement->facts = (struct native_facts){.consumed = (uint32_t)length, .has_statement = true};
+    statement->is_begun = true;
+    return client_statement_take_no_rows(statement, code);
+}
+
 /* Asks the server. SQLITE_OK: statement->facts are set. With `will_step`, the first batch is there, or its error. */
-static int ask(struct client_statement *statement, const char *sql, size_t length, bool will_step)
+static int ask_once(struct client_statement *statement, const char *sql, size_t length, bool will_step)
 {
     struct client_remote *remote = statement->remote;
     struct sq_buf *out = client_request_begin(remote, will_step ? NATIVE_PREPARE_STEP : NATIVE_PREPARE);
@@ -75,13 +84,15 @@ static int ask(struct client_statement *statement, const char *sql, size_t lengt
     if (will_step) {
         client_statement_put_step(statement, out, true);
         sq_buf_put_u32(out, 0);
-        remote->risk = statement->kind == CLIENT_SQL_COMMIT ? CLIENT_RISK_COMMIT : CLIENT_RISK_WRITE;
+        remote->risk = client_statement_risk(statement);
     }
     struct native_answer answer;
     struct pgwire_cursor body;
     int code = client_request_end(remote, &answer, &body);
     if (client_code_is_error(code) && !(will_step && answer.has_facts))
         return code;
+    if (remote->is_settled)
+        return take_settled(statement, length, code) ? SQLITE_OK : client_error_set(remote, SQLITE_NOMEM, NULL);
     bool is_understood = client_statement_take_facts(statement, &body);
     if (is_understood && will_step && statement->facts.has_statement)
         is_understood = client_statement_take_batch(statement, code, &body);
@@ -91,6 +102,16 @@ static int ask(struct client_statement *statement, const char *sql, size_t lengt
         return client_remote_lose(remote, "the server's answer makes no sense, or there is no memory");
     statement->is_begun = will_step && statement->facts.has_statement;
     return SQLITE_OK;
+}
+
+/* The same; what was lost without a trace is asked for again, once. */
+static int ask(struct client_statement *statement, const char *sql, size_t length, bool will_step)
+{
+    struct client_remote *remote = statement->remote;
+    int code = ask_once(statement, sql, length, will_step);
+    if (!client_outcome_may_repeat(remote, code))
+        return code;
+    return client_outcome_of_both(remote, code, ask_once(statement, sql, length, will_step));
 }
 
 static bool is_incomplete(const struct client_remote *remote)

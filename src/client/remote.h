@@ -49,11 +49,17 @@
 
 struct client_calls;
 
-/* SQLITE_IOERR with a number of our own: the connection to the server was lost, and with it a transaction, a statement
- * half read, or the answer to a COMMIT. */
+/* SQLITE_IOERR with numbers of our own, for an application that wants to know (docs/client.md). LOST: the connection to the
+ * server was lost; what was asked for was not done, and a transaction that was open was rolled back. UNKNOWN: whether it was
+ * done, nobody can say. COMMITTED: it was done, for good, but what else it should have given was lost: its rows. */
 #define SQLITE_IOERR_SQLD_LOST (SQLITE_IOERR | (200 << 8))
+#define SQLITE_IOERR_SQLD_UNKNOWN (SQLITE_IOERR | (201 << 8))
+#define SQLITE_IOERR_SQLD_COMMITTED (SQLITE_IOERR | (202 << 8))
 
-enum { CLIENT_LIMIT_COUNT = 12 }; /* https://sqlite.org/c3ref/c_limit_attached.html */
+enum {
+    CLIENT_LIMIT_COUNT = 12, /* https://sqlite.org/c3ref/c_limit_attached.html */
+    CLIENT_KEY_BYTES = 16,
+};
 
 /* What sqlite3_errcode(), sqlite3_errmsg() and their like say. */
 struct client_error {
@@ -78,7 +84,23 @@ struct client_state {
 enum client_risk {
     CLIENT_RISK_NONE = 0,
     CLIENT_RISK_COMMIT, /* COMMIT and its like: the whole transaction */
-    CLIENT_RISK_WRITE,  /* a statement that is a transaction of its own */
+    CLIENT_RISK_WRITE,  /* a statement that is a transaction of its own, outside another */
+    CLIENT_RISK_PRAGMA, /* the same, but it may be about the connection, which is gone then: it is always repeated */
+};
+
+/* How a connection was lost. */
+enum client_loss_kind {
+    CLIENT_LOSS_BROKEN,   /* the network, or the server, is gone */
+    CLIENT_LOSS_SILENT,   /* read_timeout */
+    CLIENT_LOSS_SAID,     /* the server has said that it ends it: what it worked on is rolled back */
+    CLIENT_LOSS_NONSENSE, /* one side cannot go on: the protocol is broken, memory is short */
+};
+struct client_loss {
+    enum client_loss_kind kind;
+    bool is_in_transaction;        /* there was one */
+    bool is_temporary;             /* there were temporary tables */
+    uint8_t key[CLIENT_KEY_BYTES]; /* of the connection */
+    char why[SQ_ERROR_TEXT_MAX];
 };
 
 struct client_remote {
@@ -104,10 +126,16 @@ struct client_remote {
     size_t request_offset;                /* where the request being written begins in pgclient_out() */
     bool is_request_dropped;              /* it goes nowhere: the error is recorded */
     enum client_risk risk;                /* of the request being written; client_request_end() takes it back */
+    bool may_repeat;                      /* the request that has just been lost has left no trace: outcome.h */
+    bool is_settled;                      /* the one that has just ended well was lost, too: there is no body */
     int call_depth;                       /* calls of the server that are being served */
+    uint64_t call_count;                  /* that have been */
     int64_t last_answer_us;               /* sq_clock_now_us() */
     int64_t total_changes_base;           /* of connections before this one */
-    char lost_message[SQ_ERROR_TEXT_MAX]; /* of the last loss */
+    uint8_t key[CLIENT_KEY_BYTES];        /* of this connection, for NATIVE_OUTCOME */
+    uint64_t request_count;               /* on this connection, as NATIVE_OUTCOME counts them */
+    struct client_loss loss;              /* the last one */
+    char lost_message[SQ_ERROR_TEXT_MAX]; /* of it */
 
     struct client_error error;
     struct client_state state;
@@ -210,11 +238,15 @@ bool client_remote_is_ready(struct client_remote *remote);
 /* Begins a request and returns where its body goes, behind the operation. Connects again first if the connection was lost
  * and nothing was lost with it. It never fails by itself: what went wrong is returned by client_request_end(). */
 struct sq_buf *client_request_begin(struct client_remote *remote, enum native_op op);
+/* The same for a request that makes sense on the connection of that number alone: on another one it is
+ * SQLITE_IOERR_SQLD_LOST, and may_repeat is set. */
+struct sq_buf *client_request_begin_on(struct client_remote *remote, enum native_op op, uint32_t connection_number);
 /* Sends the request and waits for its answer, serving the server's calls meanwhile (client_calls_serve()). Takes over the
  * answer's state (remote->state).
  * Returns the extended result code: SQLITE_OK, SQLITE_ROW, SQLITE_DONE, or an error, which is recorded. *ret_answer (may be
  * NULL) is set if there was an answer, else its result is the same error; *ret_body (may be NULL) is what follows head and
- * error: facts and so on; empty after an error of our own. */
+ * error: facts and so on; empty after an error of our own.
+ * If the connection is lost meanwhile, what became of the request is found out (outcome.h). */
 int client_request_end(struct client_remote *remote, struct native_answer *ret_answer, struct pgwire_cursor *ret_body);
 /* The same for a one-way request, which is sent at once or, with `is_lazy`, together with the next request. */
 int client_request_end_oneway(struct client_remote *remote, bool is_lazy);

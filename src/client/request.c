@@ -6,20 +6,59 @@
  * may happen; the answer that ends the wait is always the last one that was asked for.
  *
  * The connection is lost in two ways. Found out before anything was sent, with no transaction open: a new one is made, and
- * the application notices nothing, but for statements that it has half read. Else: SQLITE_IOERR_SQLD_LOST, and a message
- * that says what went with it; the next request makes a new connection. Within calls of the server no new one is made: the
- * statement that called is gone. */
+ * the application notices nothing, but for statements that it has half read. While an answer is waited for: outcome.h. Else:
+ * SQLITE_IOERR_SQLD_LOST, and a message that says what went with it; the next request makes a new connection. Within calls of
+ * the server no new one is made: the statement that called is gone. */
 #include <string.h>
 
 #include "base/clock.h"
 #include "client/calls.h"
 #include "client/connect.h"
 #include "client/interrupt.h"
+#include "client/outcome.h"
 #include "client/remote.h"
 #include "client/statement.h"
 #include "pgwire/backend.h"
 
+#define SQLSTATE_IO "58030"
+
 enum { STALE_AFTER_US = 2000 }; /* a connection that has answered so recently is not looked at before it is used */
+
+/* The connection is of no more use. */
+static int lose(struct client_remote *remote, enum client_loss_kind kind, const char *why)
+{
+    struct client_loss *loss = &remote->loss;
+    *loss = (struct client_loss){
+        .kind = kind,
+        .is_in_transaction = !remote->state.is_autocommit,
+        .is_temporary = remote->has_temporary,
+    };
+    memcpy(loss->key, remote->key, sizeof(loss->key));
+    client_real.sqlite3_snprintf((int)sizeof(loss->why), loss->why, "%s", why);
+    const char *what = "";
+    if (remote->is_memory)
+        what = "; the database in the server's memory is gone";
+    else if (loss->is_in_transaction)
+        what = "; the open transaction was rolled back";
+    else if (loss->is_temporary)
+        what = "; temporary tables are gone";
+    else if (client_statements_are_half_read(remote))
+        what = "; statements that were half read are gone";
+    client_real.sqlite3_snprintf((int)sizeof(remote->lost_message), remote->lost_message,
+                                 "the connection to %s was lost: %s%s", pgclient_target_label(remote->target),
+                                 loss->why, what);
+    remote->is_dead |= remote->is_memory;
+    remote->has_temporary = false;
+    remote->state.is_autocommit = true;
+    remote->state.txn_state = SQLITE_TXN_NONE;
+    client_disconnect(remote);
+    return client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "%s", remote->lost_message);
+}
+
+int client_remote_lose(struct client_remote *remote, const char *why)
+{
+    return lose(remote, CLIENT_LOSS_NONSENSE, why);
+}
 
 /* Finds out whether the server has gone. False: and something went with it. */
 static bool look_for_loss(struct client_remote *remote)
@@ -31,7 +70,7 @@ static bool look_for_loss(struct client_remote *remote)
     if (!pgclient_is_stale(remote->client))
         return true;
     bool is_loss = !remote->state.is_autocommit || remote->has_temporary;
-    (void)client_remote_lose(remote, "the server has closed it");
+    (void)lose(remote, CLIENT_LOSS_BROKEN, "the server has closed it");
     return !is_loss;
 }
 
@@ -49,11 +88,28 @@ bool client_remote_is_ready(struct client_remote *remote)
     return false;
 }
 
-struct sq_buf *client_request_begin(struct client_remote *remote, enum native_op op)
+/* Whether a request can go out, to the connection of that number if it is not 0. Else the error is recorded. */
+static bool get_ready(struct client_remote *remote, enum native_op op, uint32_t connection_number)
 {
     bool is_ready = client_remote_is_ready(remote);
     if (is_ready && op != NATIVE_INTERRUPT_CLEAR)
-        is_ready = client_interrupt_settle(remote);
+        is_ready = client_interrupt_settle(remote) || (remote->may_repeat && client_remote_is_ready(remote));
+    remote->may_repeat = false;
+    if (!is_ready || connection_number == 0 || connection_number == remote->connection_number)
+        return is_ready;
+    (void)client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "%s", remote->lost_message);
+    remote->may_repeat = true;
+    return false;
+}
+
+struct sq_buf *client_request_begin(struct client_remote *remote, enum native_op op)
+{
+    return client_request_begin_on(remote, op, 0);
+}
+
+struct sq_buf *client_request_begin_on(struct client_remote *remote, enum native_op op, uint32_t connection_number)
+{
+    bool is_ready = get_ready(remote, op, connection_number);
     sq_buf_truncate(&remote->nowhere, 0);
     struct sq_buf *out = is_ready ? pgclient_out(remote->client) : &remote->nowhere;
     remote->is_request_dropped = !is_ready;
@@ -123,7 +179,9 @@ static int report_take(struct client_remote *remote, const struct pgwire_frame *
         return client_remote_lose(remote, err.text);
     char text[SQ_ERROR_TEXT_MAX];
     client_real.sqlite3_snprintf((int)sizeof(text), text, "%s", report.message);
-    return client_remote_lose(remote, text);
+    /* A disk that fails is said in place of answers. */
+    bool is_said = report.sqlstate != NULL && strcmp(report.sqlstate, SQLSTATE_IO) != 0;
+    return lose(remote, is_said ? CLIENT_LOSS_SAID : CLIENT_LOSS_BROKEN, text);
 }
 
 /* Waits for the answer that belongs to the request sent last, and serves calls meanwhile. */
@@ -140,14 +198,15 @@ static int answer_wait(struct client_remote *remote, struct native_answer *ret_a
         sq_status status = pgclient_receive(remote->client, timeout_us, &err, &frame);
         __atomic_store_n(&remote->is_waiting, false, __ATOMIC_SEQ_CST);
         if (status == SQ_BUSY)
-            return client_remote_lose(remote, "the server has been silent for longer than read_timeout");
+            return lose(remote, CLIENT_LOSS_SILENT, "the server has been silent for longer than read_timeout");
         if (status != SQ_OK)
-            return client_remote_lose(remote, err.text);
+            return lose(remote, status == SQ_CLOSED ? CLIENT_LOSS_BROKEN : CLIENT_LOSS_NONSENSE, err.text);
         switch (frame.type) {
         case PGWIRE_NATIVE:
             return answer_take(remote, &frame, ret_answer, ret_body);
         case PGWIRE_NATIVE_CALL:
             remote->call_depth++;
+            remote->call_count++;
             client_calls_serve(remote, frame.body, frame.body_length);
             remote->call_depth--;
             if (remote->connection_number != number) /* lost meanwhile */
@@ -165,7 +224,7 @@ static int request_send(struct client_remote *remote)
 {
     struct sq_error err;
     sq_error_clear(&err);
-    return pgclient_send(remote->client, &err) == SQ_OK ? SQLITE_OK : client_remote_lose(remote, err.text);
+    return pgclient_send(remote->client, &err) == SQ_OK ? SQLITE_OK : lose(remote, CLIENT_LOSS_BROKEN, err.text);
 }
 
 static int request_end(struct client_remote *remote, struct native_answer *ret_answer, struct pgwire_cursor *ret_body)
@@ -174,14 +233,27 @@ static int request_end(struct client_remote *remote, struct native_answer *ret_a
         return remote->error.code;
     if (!message_end(remote, pgclient_out(remote->client), remote->request_offset))
         return remote->error.code;
+    remote->may_repeat = false;
+    struct client_sent sent = {
+        .risk = remote->risk,
+        .is_autocommit = remote->state.is_autocommit,
+        .number = remote->call_depth == 0 ? ++remote->request_count : 0,
+        .call_count = remote->call_count,
+        .connection_number = remote->connection_number,
+    };
+    memcpy(sent.key, remote->key, sizeof(sent.key));
     int code = request_send(remote);
-    return code == SQLITE_OK ? answer_wait(remote, ret_answer, ret_body) : code;
+    if (code == SQLITE_OK)
+        code = answer_wait(remote, ret_answer, ret_body);
+    bool is_lost = remote->connection_number != sent.connection_number;
+    return is_lost && !remote->is_connecting ? client_outcome_settle(remote, &sent, ret_answer) : code;
 }
 
 int client_request_end(struct client_remote *remote, struct native_answer *ret_answer, struct pgwire_cursor *ret_body)
 {
     struct native_answer answer = {.error_offset = -1};
     struct pgwire_cursor body = pgwire_cursor_make(NULL, 0);
+    remote->is_settled = false;
     int code = request_end(remote, &answer, &body);
     remote->risk = CLIENT_RISK_NONE;
     answer.result = code;
@@ -245,33 +317,4 @@ void client_call_answer_end(struct client_remote *remote)
         (void)client_remote_lose(remote, "the result of a function is too large, or there is no memory");
     else
         (void)request_send(remote);
-}
-
-/* --- Loss --- */
-
-int client_remote_lose(struct client_remote *remote, const char *why)
-{
-    const char *what = "";
-    if (remote->is_memory)
-        what = "; the database in the server's memory is gone";
-    else if (remote->risk == CLIENT_RISK_COMMIT && !remote->state.is_autocommit)
-        what = "; whether the transaction has been committed is unknown";
-    else if (!remote->state.is_autocommit)
-        what = "; the open transaction was rolled back";
-    else if (remote->risk != CLIENT_RISK_NONE)
-        what = "; whether the statement took effect is unknown";
-    else if (remote->has_temporary)
-        what = "; temporary tables are gone";
-    else if (client_statements_are_half_read(remote))
-        what = "; statements that were half read are gone";
-    char message[SQ_ERROR_TEXT_MAX];
-    client_real.sqlite3_snprintf((int)sizeof(message), message, "the connection to %s was lost: %s%s",
-                                 pgclient_target_label(remote->target), why, what);
-    memcpy(remote->lost_message, message, sizeof(message));
-    remote->is_dead |= remote->is_memory;
-    remote->has_temporary = false;
-    remote->state.is_autocommit = true;
-    remote->state.txn_state = SQLITE_TXN_NONE;
-    client_disconnect(remote);
-    return client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "%s", message);
 }

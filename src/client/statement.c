@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "client/calls.h"
+#include "client/outcome.h"
 
 enum { CACHED_MAX = 64, KEPT_BATCH_BYTES_MAX = 64 * 1024, CACHED_SQL_BYTES_MAX = 16 * 1024 };
 
@@ -66,6 +67,9 @@ static void statement_free(struct client_statement *statement)
 /* Skips blanks and comments (https://sqlite.org/lang_comment.html). */
 static const char *skip_blanks(const char *sql, const char *end)
 {
+    /* A byte order mark is blank, too. */
+    if (end - sql >= 3 && memcmp(sql, "\xef\xbb\xbf", 3) == 0)
+        sql += 3;
     for (;;) {
         while (sql < end && (*sql == ' ' || (*sql >= '\t' && *sql <= '\r') || *sql == ';'))
             sql++;
@@ -101,9 +105,9 @@ static enum client_sql_kind kind_of(const char *sql, size_t length)
         const char *word;
         enum client_sql_kind kind;
     } words[] = {
-        {"SELECT", CLIENT_SQL_DATA},     {"INSERT", CLIENT_SQL_DATA},   {"UPDATE", CLIENT_SQL_DATA},
+        {"SELECT", CLIENT_SQL_SELECT},   {"INSERT", CLIENT_SQL_DATA},   {"UPDATE", CLIENT_SQL_DATA},
         {"DELETE", CLIENT_SQL_DATA},     {"REPLACE", CLIENT_SQL_DATA},  {"WITH", CLIENT_SQL_DATA},
-        {"VALUES", CLIENT_SQL_DATA},     {"BEGIN", CLIENT_SQL_BEGIN},   {"ROLLBACK", CLIENT_SQL_BEGIN},
+        {"VALUES", CLIENT_SQL_SELECT},   {"BEGIN", CLIENT_SQL_BEGIN},   {"ROLLBACK", CLIENT_SQL_BEGIN},
         {"SAVEPOINT", CLIENT_SQL_BEGIN}, {"COMMIT", CLIENT_SQL_COMMIT}, {"END", CLIENT_SQL_COMMIT},
         {"RELEASE", CLIENT_SQL_COMMIT},  {"PRAGMA", CLIENT_SQL_PRAGMA}, {"ATTACH", CLIENT_SQL_ATTACH},
         {"DETACH", CLIENT_SQL_DETACH},
@@ -170,8 +174,8 @@ static void forget(struct client_statement *statement)
 static bool is_worth_keeping(const struct client_statement *statement)
 {
     const struct client_remote *remote = statement->remote;
-    bool is_plain = statement->kind == CLIENT_SQL_DATA || statement->kind == CLIENT_SQL_BEGIN ||
-                    statement->kind == CLIENT_SQL_COMMIT;
+    bool is_plain = statement->kind == CLIENT_SQL_SELECT || statement->kind == CLIENT_SQL_DATA ||
+                    statement->kind == CLIENT_SQL_BEGIN || statement->kind == CLIENT_SQL_COMMIT;
     return is_plain && statement->connection_number == remote->connection_number && remote->client != NULL &&
            statement->generation == remote->state.generation && statement->sql_length <= CACHED_SQL_BYTES_MAX &&
            !client_code_is_error(statement->code) && !remote->is_closed && !client_calls_want_prepare(remote);
@@ -387,13 +391,9 @@ bool client_statement_take_facts(struct client_statement *statement, struct pgwi
     return true;
 }
 
-int client_statement_make_ready(struct client_statement *statement)
+static int prepare_again(struct client_statement *statement)
 {
     struct client_remote *remote = statement->remote;
-    if (!client_remote_is_ready(remote))
-        return remote->error.code;
-    if (statement->connection_number == remote->connection_number)
-        return SQLITE_OK;
     struct sq_buf *out = client_request_begin(remote, NATIVE_PREPARE);
     sq_buf_put_u32(out, statement->number);
     sq_buf_put_u32(out, statement->prepare_flags);
@@ -406,4 +406,15 @@ int client_statement_make_ready(struct client_statement *statement)
     if (client_statement_take_facts(statement, &body))
         return client_body_check(remote, &body);
     return client_remote_lose(remote, "the server's answer makes no sense, or there is no memory");
+}
+
+int client_statement_make_ready(struct client_statement *statement)
+{
+    struct client_remote *remote = statement->remote;
+    if (!client_remote_is_ready(remote))
+        return remote->error.code;
+    if (statement->connection_number == remote->connection_number)
+        return SQLITE_OK;
+    int code = prepare_again(statement);
+    return client_outcome_may_repeat(remote, code) ? prepare_again(statement) : code;
 }

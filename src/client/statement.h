@@ -30,7 +30,8 @@ enum client_statement_state {
 /* What a statement's first word says. */
 enum client_sql_kind {
     CLIENT_SQL_OTHER,
-    CLIENT_SQL_DATA,   /* SELECT, INSERT, … */
+    CLIENT_SQL_SELECT, /* and VALUES: what only reads */
+    CLIENT_SQL_DATA,   /* INSERT, …; WITH */
     CLIENT_SQL_BEGIN,  /* BEGIN, ROLLBACK, SAVEPOINT */
     CLIENT_SQL_COMMIT, /* COMMIT, END, RELEASE */
     CLIENT_SQL_PRAGMA,
@@ -151,10 +152,12 @@ void client_bindings_put(struct client_statement *statement, struct sq_buf *out)
 bool client_statement_is_single(const struct client_statement *statement);
 /* The fields of STEP from its flags on, up to the parameters. */
 void client_statement_put_step(struct client_statement *statement, struct sq_buf *out, bool is_anew);
-/* What is unknown if the answer to its step is lost. */
+/* What is unknown if the answer to its step is lost; also before its facts are there. */
 enum client_risk client_statement_risk(const struct client_statement *statement);
 /* Takes the rows of an answer whose result is `code`; facts have been read. False: it makes no sense, or no memory. */
 bool client_statement_take_batch(struct client_statement *statement, int code, struct pgwire_cursor *body);
+/* The same for an answer that was lost, of which it is known that it had none (remote->is_settled). */
+bool client_statement_take_no_rows(struct client_statement *statement, int code);
 /* sqlite3_step(), sqlite3_reset(), sqlite3_finalize() without the mutex; extended codes; errors are recorded. */
 int client_statement_step(struct client_statement *statement);
 int client_statement_reset(struct client_statement *statement);

@@ -9,6 +9,7 @@
 #include "client/calls.h"
 #include "client/databases.h"
 #include "client/interrupt.h"
+#include "client/outcome.h"
 #include "client/remote_api.h"
 #include "client/statement.h"
 
@@ -38,8 +39,22 @@ void client_statement_put_step(struct client_statement *statement, struct sq_buf
 
 enum client_risk client_statement_risk(const struct client_statement *statement)
 {
-    if (statement->kind == CLIENT_SQL_COMMIT)
+    switch (statement->kind) {
+    case CLIENT_SQL_COMMIT:
         return CLIENT_RISK_COMMIT;
+    case CLIENT_SQL_SELECT:
+        return CLIENT_RISK_NONE;
+    case CLIENT_SQL_TEMPORARY: /* what it makes is gone with the connection */
+    case CLIENT_SQL_DETACH:    /* what it detaches is attached again */
+        return CLIENT_RISK_NONE;
+    case CLIENT_SQL_PRAGMA:
+        return statement->facts.is_readonly ? CLIENT_RISK_NONE : CLIENT_RISK_PRAGMA;
+    case CLIENT_SQL_OTHER:
+    case CLIENT_SQL_DATA:
+    case CLIENT_SQL_BEGIN:
+    case CLIENT_SQL_ATTACH:
+        break;
+    }
     return statement->facts.is_readonly ? CLIENT_RISK_NONE : CLIENT_RISK_WRITE;
 }
 
@@ -73,13 +88,21 @@ bool client_statement_take_batch(struct client_statement *statement, int code, s
     return true;
 }
 
+bool client_statement_take_no_rows(struct client_statement *statement, int code)
+{
+    static const uint8_t no_rows[sizeof(uint32_t)] = {0};
+    struct pgwire_cursor body = pgwire_cursor_make(no_rows, sizeof(no_rows));
+    sq_assert(!client_code_is_error(code));
+    return client_statement_take_batch(statement, code, &body);
+}
+
 /* The next rows of the server. SQLITE_OK: a batch has been taken. Else the error is recorded. */
-static int fetch(struct client_statement *statement, bool is_anew)
+static int fetch_once(struct client_statement *statement, bool is_anew)
 {
     struct client_remote *remote = statement->remote;
     struct native_answer answer;
     struct pgwire_cursor body;
-    struct sq_buf *out = client_request_begin(remote, NATIVE_STEP);
+    struct sq_buf *out = client_request_begin_on(remote, NATIVE_STEP, statement->connection_number);
     sq_buf_put_u32(out, statement->number);
     client_statement_put_step(statement, out, is_anew);
     if (is_anew)
@@ -92,6 +115,9 @@ static int fetch(struct client_statement *statement, bool is_anew)
     statement->is_in_request = false;
     if (client_code_is_error(code) && body.left == 0)
         return code;
+    if (remote->is_settled)
+        return client_statement_take_no_rows(statement, code) ? SQLITE_OK
+                                                              : client_error_set(remote, SQLITE_NOMEM, NULL);
     statement->must_bind = false;
     if (answer.has_facts && !client_statement_take_facts(statement, &body))
         return client_remote_lose(remote, "the server's answer makes no sense, or there is no memory");
@@ -101,24 +127,40 @@ static int fetch(struct client_statement *statement, bool is_anew)
     return SQLITE_OK;
 }
 
+/* The same; what was lost without a trace is asked for again, once. */
+static int fetch(struct client_statement *statement, bool is_anew)
+{
+    struct client_remote *remote = statement->remote;
+    int code = fetch_once(statement, is_anew);
+    if (!is_anew || !client_outcome_may_repeat(remote, code))
+        return code;
+    int again = client_statement_make_ready(statement);
+    if (again == SQLITE_OK)
+        again = fetch_once(statement, true);
+    return client_outcome_of_both(remote, code, again);
+}
+
 /* --- The end of a run --- */
 
 /* The server's statement is given up, if it is still open there. */
 static int stop(struct client_statement *statement)
 {
     struct client_remote *remote = statement->remote;
-    bool is_open = statement->batch_code == SQLITE_ROW && remote->client != NULL &&
-                   statement->connection_number == remote->connection_number;
+    bool is_open = statement->batch_code == SQLITE_ROW;
+    bool is_lost = remote->client == NULL || statement->connection_number != remote->connection_number;
     statement->rows_left = 0;
     statement->batch_code = SQLITE_DONE;
-    if (!is_open)
+    if (!is_open || (is_lost && statement->facts.is_readonly))
         return SQLITE_OK;
+    if (is_lost) /* and nobody has been told */
+        return client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "%s", remote->lost_message);
     if (statement->facts.is_readonly && !client_calls_want_end(remote)) {
         client_request_tell(remote, NATIVE_RESET_ASYNC, statement->number, false);
         return SQLITE_OK;
     }
-    sq_buf_put_u32(client_request_begin(remote, NATIVE_RESET), statement->number);
-    remote->risk = CLIENT_RISK_WRITE;
+    struct sq_buf *out = client_request_begin_on(remote, NATIVE_RESET, statement->connection_number);
+    sq_buf_put_u32(out, statement->number);
+    remote->risk = statement->facts.is_readonly ? CLIENT_RISK_NONE : CLIENT_RISK_WRITE;
     return client_request_end(remote, NULL, NULL);
 }
 
@@ -194,11 +236,6 @@ int client_statement_step(struct client_statement *statement)
             statement->pending = (struct client_error){.offset = -1};
             return end(statement, remote->error.code);
         }
-        bool is_ready = client_remote_is_ready(remote);
-        if (is_ready && statement->connection_number != remote->connection_number)
-            (void)client_error_set(remote, SQLITE_IOERR_SQLD_LOST, "%s", remote->lost_message);
-        if (!is_ready || statement->connection_number != remote->connection_number)
-            return end(statement, remote->error.code);
         int code = fetch(statement, false);
         if (code != SQLITE_OK)
             return end(statement, code);

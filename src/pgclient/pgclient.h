@@ -46,6 +46,7 @@ const char *pgclient_target_user(const struct pgclient_target *target);
 /* For people: host:port of all hosts, without user and password. Lives as long as the target. */
 const char *pgclient_target_label(const struct pgclient_target *target);
 /* Microseconds; 0: none. */
+int64_t pgclient_target_connect_timeout_us(const struct pgclient_target *target);
 int64_t pgclient_target_read_timeout_us(const struct pgclient_target *target);
 /* Whether two targets mean the same servers, login and sslmode, so that a database of one can be attached to a connection of the
  * other. */

@@ -634,6 +634,11 @@ const char *pgclient_target_label(const struct pgclient_target *target)
     return target->label;
 }
 
+int64_t pgclient_target_connect_timeout_us(const struct pgclient_target *target)
+{
+    return target->connect_timeout_us;
+}
+
 int64_t pgclient_target_read_timeout_us(const struct pgclient_target *target)
 {
     return target->read_timeout_us;

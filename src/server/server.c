@@ -33,6 +33,7 @@
 #include "server/connection.h"
 #include "server/stack.h"
 #include "session/notify.h"
+#include "session/outcomes.h"
 #include "session/registry.h"
 
 enum {
@@ -406,6 +407,7 @@ static sq_status server_open(struct server *server, struct sq_error *err)
     server->host.sched = server->sched;
     SQ_TRY(session_registry_new(err, &server->host.sessions));
     SQ_TRY(notify_hub_new(err, &server->host.notify_hub));
+    SQ_TRY(outcomes_new(err, &server->host.outcomes));
     SQ_TRY(start_workers(server, err));
     for (size_t i = 0; i < config->listen.count; i++)
         SQ_TRY(open_listener(server, &config->listen.items[i], err));
@@ -460,6 +462,7 @@ void server_free(struct server *server)
         close(server->signal_watch.fd);
     }
     net_loop_free(server->accept_loop);
+    outcomes_free(server->host.outcomes);
     notify_hub_free(server->host.notify_hub);
     session_registry_free(server->host.sessions);
     server_stack_done(&server->stack);

@@ -125,6 +125,7 @@ size_t native_answer_begin_facts(struct native *native, int result, bool has_fac
         answer.message = (struct pgwire_bytes){(const uint8_t *)text, strlen(text)};
     }
     native->has_own_error = false;
+    native_outcome_note(native, &answer);
     native_call_flush(native);
     size_t offset = pgwire_begin(native->session->out, PGWIRE_NATIVE);
     native_put_answer(native->session->out, &answer);
@@ -394,6 +395,8 @@ void native_request(struct native *native, const struct pgwire_frame *frame)
     bool may_call = native->may_call;
     /* Nobody waits for the answer to a one-way request, so nobody may be there to be called. */
     native->may_call = number != NATIVE_FINALIZE && number != NATIVE_RESET_ASYNC;
+    if (native->may_call)
+        native_outcome_count(native);
     if (op != NULL && !request.is_failed)
         op(native, &request);
     else

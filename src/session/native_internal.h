@@ -7,6 +7,7 @@
  *   native_function.c   functions and collations          native_hook.c    hooks
  *   native_blob.c       incremental blobs                  native_image.c   whole databases
  *   native_settings.c   what is asked about, and set in, a connection: 0x10 to 0x1C
+ *   native_outcome.c    what became of a session's last request: OUTCOME
  *
  * A session in native mode has a `struct native`, and one SQLite connection for all of its life. Every request that is not
  * one-way ends in exactly one answer, which is written whole: native_answer_begin() … native_answer_end(), or one of the
@@ -136,6 +137,18 @@ struct native_statement *native_find_statement(struct native *native, uint32_t n
 /* The number of a statement of SQLite's, for TRACE; 0: none of the client's. */
 uint32_t native_statement_number(struct native *native, const sqlite3_stmt *stmt);
 
+/* --- native_outcome.c --- */
+
+/* From here on the session's outcome can be asked for, if its client has given it a key. */
+SQ_MUST_USE sq_status native_outcome_begin(struct session *session, struct sq_error *err);
+/* A request of the client's that is not one-way, and comes within no call. */
+void native_outcome_count(struct native *native);
+/* It is answered: what the answer says. */
+void native_outcome_note(struct native *native, const struct native_answer *answer);
+void native_outcome_note_rows(struct native *native, uint32_t row_count);
+/* The session has ended: everything is rolled back, and its locks are gone. Waits for the disk. */
+void native_outcome_end(struct session *session, struct engine_durability *durability);
+
 /* --- native_ops.c --- */
 
 /* NULL: there is no such operation. */
@@ -146,7 +159,7 @@ native_op native_op_prepare, native_op_step, native_op_prepare_step, native_op_r
     native_op_expand, native_op_stmt_status, native_op_reset_async;
 native_op native_op_column_metadata, native_op_txn_state, native_op_set_rowid, native_op_limit, native_op_db_config,
     native_op_db_status, native_op_checkpoint, native_op_busy_timeout, native_op_databases, native_op_attach,
-    native_op_release_memory, native_op_data_version, native_op_interrupt_clear;
+    native_op_release_memory, native_op_data_version, native_op_interrupt_clear, native_op_outcome;
 void native_free_statements(struct native *native);
 
 /* --- native_call.c and its neighbours: functions, hooks, blobs, images --- */

@@ -23,6 +23,7 @@ static native_op *const ops[] = {
     [NATIVE_RELEASE_MEMORY] = native_op_release_memory,
     [NATIVE_DATA_VERSION] = native_op_data_version,
     [NATIVE_INTERRUPT_CLEAR] = native_op_interrupt_clear,
+    [NATIVE_OUTCOME] = native_op_outcome,
     [NATIVE_FUNCTION] = native_op_function,
     [NATIVE_COLLATION] = native_op_collation,
     [NATIVE_HOOKS] = native_op_hooks,

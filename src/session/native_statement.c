@@ -375,6 +375,7 @@ static void answer_step(struct native_statement *statement, int result)
     if (is_new)
         put_facts(statement);
     sq_buf_put_u32(out, rows != NULL ? statement->row_count : 0);
+    native_outcome_note_rows(native, rows != NULL ? statement->row_count : 0);
     if (rows != NULL)
         sq_buf_put(out, sq_buf_bytes(rows), sq_buf_length(rows));
     native_answer_end(native, answer);

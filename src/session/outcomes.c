@@ -100,6 +100,15 @@ void outcomes_end(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES
     pthread_mutex_unlock(&outcomes->mutex);
 }
 
+void outcomes_forget(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES])
+{
+    pthread_mutex_lock(&outcomes->mutex);
+    struct outcome_entry *entry = sq_map_get(&outcomes->entries, key, OUTCOME_KEY_BYTES);
+    sq_assert(entry != NULL && !entry->has_ended);
+    entry_remove(outcomes, entry);
+    pthread_mutex_unlock(&outcomes->mutex);
+}
+
 enum outcome_state outcomes_find(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES], uint64_t number,
                                  struct outcome *ret_outcome, uint32_t *ret_pid)
 {
@@ -110,7 +119,7 @@ enum outcome_state outcomes_find(struct outcomes *outcomes, const uint8_t key[OU
         state = OUTCOME_LIVE;
         *ret_pid = entry->pid;
     } else if (entry != NULL && number == entry->number && number > 0) {
-        state = OUTCOME_DONE;
+        state = entry->outcome.is_committed ? OUTCOME_DONE : OUTCOME_NOT_DONE;
         *ret_outcome = entry->outcome;
     } else if (entry != NULL && number > entry->number) {
         state = OUTCOME_NOT_DONE;

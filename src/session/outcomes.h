@@ -27,6 +27,8 @@ struct outcome {
     int64_t changes;
     int64_t total_changes;
     int64_t last_insert_rowid;
+    uint32_t row_count; /* the answer had so many */
+    bool is_committed;  /* else it was part of what was rolled back when the session ended */
 };
 
 enum outcome_state {
@@ -46,6 +48,8 @@ SQ_MUST_USE sq_status outcomes_begin(struct outcomes *outcomes, const uint8_t ke
 /* It has ended, having worked off `number` requests, the last one as *outcome says (ignored if the number is 0). */
 void outcomes_end(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES], uint64_t number,
                   const struct outcome *outcome);
+/* It has ended, and what became of its last request nobody can say. */
+void outcomes_forget(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES]);
 
 /* What became of request `number`. DONE: *ret_outcome is set. LIVE: *ret_pid is. */
 enum outcome_state outcomes_find(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES], uint64_t number,

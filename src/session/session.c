@@ -114,6 +114,7 @@ void session_free(struct session *session)
     sq_map_done(&session->statements);
     sq_map_done(&session->portals);
     service_free(session->service);
+    native_outcome_end(session, durability);
     engine_database_unref(session->context.database);
     settings_done(&session->settings);
     sq_arena_done(&session->message_arena);

@@ -21,6 +21,7 @@
 struct config;
 struct engine_registry;
 struct notify_hub;
+struct outcomes;
 struct sched;
 struct service_factory;
 struct session;
@@ -35,6 +36,7 @@ struct session_host {
     struct sched *sched;             /* for SHOW locks */
     struct session_registry *sessions;
     struct notify_hub *notify_hub;
+    struct outcomes *outcomes;
     int64_t started_us; /* wall clock */
 };
 

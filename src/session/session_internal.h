@@ -29,6 +29,7 @@
 #include "pgwire/frontend.h"
 #include "sched/service.h"
 #include "session/notify.h"
+#include "session/outcomes.h"
 #include "session/portal.h"
 #include "session/prepared.h"
 #include "session/registry.h"
@@ -93,6 +94,16 @@ struct native_asked {
     bool is_fresh;
     bool is_readonly;
     char origin[ENGINE_ORIGIN_MAX + 1]; /* "": none */
+    bool has_key;
+    uint8_t key[OUTCOME_KEY_BYTES];
+};
+
+/* For OUTCOME: native_outcome.c. */
+struct native_progress {
+    bool is_kept;           /* the session is in host->outcomes */
+    uint64_t request_count; /* that were to be answered, those within calls left out */
+    uint64_t done_number;   /* the last one that was worked off */
+    struct outcome outcome; /* and what its answer said */
 };
 
 struct session {
@@ -164,6 +175,7 @@ struct session {
 
     struct native_asked native_asked;
     struct native *native; /* NULL: not in native mode */
+    struct native_progress progress;
 
     char *user;
     char *database_name;

@@ -121,16 +121,34 @@ static bool set_flag(bool *flag)
     return is_new;
 }
 
+/* The key of 32 hexadecimal digits. */
+static bool take_key(struct native_asked *asked, const char *digits)
+{
+    static const char hexadecimal[] = "0123456789abcdef";
+    bool is_good = !asked->has_key && strlen(digits) == 2 * OUTCOME_KEY_BYTES;
+    for (size_t i = 0; is_good && i < 2 * OUTCOME_KEY_BYTES; i++) {
+        const char *digit = strchr(hexadecimal, digits[i] | 0x20);
+        is_good = digit != NULL && *digit != '\0';
+        if (is_good)
+            asked->key[i / 2] = (uint8_t)(asked->key[i / 2] << 4 | (digit - hexadecimal));
+    }
+    asked->has_key = is_good;
+    return is_good;
+}
+
 /* One option of native mode; false: there is no such thing, or it is said twice. */
 static bool take_native_option(struct native_asked *asked, const char *option)
 {
     static const char origin[] = "origin=";
+    static const char key[] = "key=";
     if (strcmp(option, "create") == 0)
         return set_flag(&asked->is_create);
     if (strcmp(option, "fresh") == 0)
         return set_flag(&asked->is_fresh);
     if (strcmp(option, "readonly") == 0)
         return set_flag(&asked->is_readonly);
+    if (strncmp(option, key, strlen(key)) == 0)
+        return take_key(asked, option + strlen(key));
     if (strncmp(option, origin, strlen(origin)) != 0 || !is_origin(option + strlen(origin)) || asked->origin[0] != '\0')
         return false;
     snprintf(asked->origin, sizeof(asked->origin), "%s", option + strlen(origin));
@@ -384,8 +402,10 @@ static sq_status open_session(struct session *session, struct sq_error *err)
     if (session->native_asked.is_asked)
         prepare_native(session);
     SQ_TRY(session->host->factory->make_cb(session->host->factory, &session->context, err, &session->service));
-    if (session->native_asked.is_asked)
+    if (session->native_asked.is_asked) {
         SQ_TRY(native_start(session, err));
+        SQ_TRY(native_outcome_begin(session, err));
+    }
     notify_listener_set_database(&session->listener, session->context.database);
     SQ_TRY(settings_assign(&session->settings, SETTING_SESSION_AUTHORIZATION, session->user, err));
     session_registry_label(session->host->sessions, &session->entry, session->user, session->database_name,

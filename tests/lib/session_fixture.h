@@ -27,6 +27,7 @@
 #include "sched/scheduler.h"
 #include "server/stack.h"
 #include "session/notify.h"
+#include "session/outcomes.h"
 #include "session/registry.h"
 #include "session/session.h"
 
@@ -74,6 +75,7 @@ static inline sq_status fixture_try_start(struct session_fixture *fixture, const
     server_stack_init(&fixture->stack, sched_factory(fixture->sched));
     SQ_TRY(session_registry_new(err, &fixture->host.sessions));
     SQ_TRY(notify_hub_new(err, &fixture->host.notify_hub));
+    SQ_TRY(outcomes_new(err, &fixture->host.outcomes));
     fixture->host.config_cb = fixture_config;
     fixture->host.factory = &fixture->stack.factory;
     fixture->host.sched = fixture->sched;
@@ -94,6 +96,7 @@ static inline void fixture_open(struct session_fixture *fixture, const char *con
 
 static inline void fixture_stop(struct session_fixture *fixture)
 {
+    outcomes_free(fixture->host.outcomes);
     notify_hub_free(fixture->host.notify_hub);
     session_registry_free(fixture->host.sessions);
     server_stack_done(&fixture->stack);

@@ -67,13 +67,37 @@ static void who_lives_is_live_whatever_is_asked(void **state)
 static void the_last_request_is_done_and_a_later_one_is_not(void **state)
 {
     (void)state;
-    struct outcome outcome = {0}, last = {.result = 101, .changes = 2, .total_changes = 3, .last_insert_rowid = 4};
+    struct outcome outcome = {0}, last = {.result = 101,
+                                          .changes = 2,
+                                          .total_changes = 3,
+                                          .last_insert_rowid = 4,
+                                          .row_count = 5,
+                                          .is_committed = true};
     begin(1);
     outcomes_end(outcomes, key_of(1), 7, &last);
     assert_int_equal(look(1, 7, &outcome), OUTCOME_DONE);
     assert_memory_equal(&outcome, &last, sizeof(last));
     assert_int_equal(look(1, 8, &outcome), OUTCOME_NOT_DONE);
     assert_int_equal(look(1, 6, &outcome), OUTCOME_UNKNOWN);
+}
+
+static void what_was_rolled_back_at_the_end_is_not_done(void **state)
+{
+    (void)state;
+    struct outcome outcome, last = {.result = 101};
+    begin(1);
+    outcomes_end(outcomes, key_of(1), 7, &last);
+    assert_int_equal(look(1, 7, &outcome), OUTCOME_NOT_DONE);
+    assert_int_equal(look(1, 8, &outcome), OUTCOME_NOT_DONE);
+}
+
+static void what_was_forgotten_is_unknown(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    begin(1);
+    outcomes_forget(outcomes, key_of(1));
+    assert_int_equal(look(1, 1, &outcome), OUTCOME_UNKNOWN);
 }
 
 static void a_session_that_did_nothing_has_done_nothing(void **state)
@@ -98,7 +122,7 @@ static void a_key_is_used_once(void **state)
 static void the_oldest_of_too_many_is_forgotten(void **state)
 {
     (void)state;
-    struct outcome outcome, done = {.result = 101};
+    struct outcome outcome, done = {.result = 101, .is_committed = true};
     begin(0); /* lives all the time */
     for (uint32_t key = 1; key <= OUTCOMES_MAX; key++) {
         begin(key);
@@ -120,6 +144,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_is_unknown, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_lives_is_live_whatever_is_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_last_request_is_done_and_a_later_one_is_not, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_rolled_back_at_the_end_is_not_done, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_forgotten_is_unknown, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_session_that_did_nothing_has_done_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_key_is_used_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_oldest_of_too_many_is_forgotten, set_up, tear_down),
