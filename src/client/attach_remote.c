@@ -3,7 +3,7 @@
  * The file's name means what it means to sqlite3_open(): a database of the same server. So the statement is not run: its
  * expressions are evaluated here, by the shadow connection with the statement's parameters, the file is looked up, and the
  * server is told which of its databases to attach (NATIVE_ATTACH). In memory and temporary ones ("" and ":memory:") it
- * attaches by itself. */
+ * attaches by SQL that says so. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,6 +179,15 @@ static int attach(struct client_remote *remote, const char *database, const char
     return code;
 }
 
+/* A database without a file, which is SQLite's affair on the server. */
+static int attach_fileless(struct client_remote *remote, const char *file, const char *schema)
+{
+    char *sql = client_real.sqlite3_mprintf("ATTACH %Q AS %Q", file, schema);
+    int code = sql != NULL ? client_remote_exec(remote, sql, NULL, NULL) : client_error_set(remote, SQLITE_NOMEM, NULL);
+    client_real.sqlite3_free(sql);
+    return code;
+}
+
 /* Attaches what `name` means. Opening it makes file and database, where there are none, and says what the server calls
  * it. */
 static int attach_name(struct client_remote *remote, const struct client_naming *naming, const struct client_name *name,
@@ -220,7 +229,7 @@ static int attach_file(struct client_statement *statement, const char *file, con
     if (client_databases_has(remote, schema)) /* before a file is made */
         code = client_error_set(remote, SQLITE_ERROR, "database %s is already in use", schema);
     else if (file[0] == '\0' || strcmp(file, NATIVE_MEMORY_DATABASE) == 0)
-        code = attach(remote, file[0] == '\0' ? "" : NATIVE_MEMORY_DATABASE, schema, "", 0);
+        code = attach_fileless(remote, file, schema);
     else if (name.place == CLIENT_LOCAL || name.place == CLIENT_LOCAL_THOUGH_MAPPED)
         code = client_error_set(remote, SQLITE_ERROR,
                                 "unable to attach '%s': it is a local file, this is a remote database", file);

@@ -147,7 +147,8 @@ static void detached_note(struct client_remote *remote)
 
 void client_databases_note(struct client_remote *remote, const struct client_statement *statement)
 {
-    if (statement->kind == CLIENT_SQL_TEMPORARY)
+    bool is_fileless = statement->kind == CLIENT_SQL_ATTACH && !statement->facts.is_attach;
+    if (statement->kind == CLIENT_SQL_TEMPORARY || is_fileless)
         remote->has_temporary = true;
     else if (statement->kind == CLIENT_SQL_PRAGMA && !remote->is_connecting)
         pragma_note(remote, statement->sql);

@@ -92,13 +92,31 @@ void client_calls_trace_close(struct client_remote *remote)
 
 /* --- Calls --- */
 
-/* sqlite3_trace() is given the text with its parameters' values, but for statements within others, which are
- * comments. */
+/* A statement within another one, which is a comment: each of its lines, where sqlite3_trace_v2() marks the first. NULL: no
+ * memory. */
+static char *commented(const char *sql)
+{
+    sqlite3_str *text = client_real.sqlite3_str_new(NULL);
+    for (const char *line = sql + strlen("-- "); *line != '\0';) {
+        const char *end = strchr(line, '\n');
+        int length = end != NULL ? (int)(end + 1 - line) : (int)strlen(line);
+        client_real.sqlite3_str_appendall(text, "-- ");
+        client_real.sqlite3_str_append(text, line, length);
+        line += length;
+    }
+    return client_real.sqlite3_str_finish(text);
+}
+
+/* sqlite3_trace() is given the text with its parameters' values, but for statements within others. */
 static void trace_v1(struct client_frame *frame, sqlite3_stmt *stmt, const char *sql)
 {
     const struct client_hooks *hooks = &frame->calls->hooks;
     const char *own = client_remote_sqlite3_sql(stmt);
-    char *expanded = own != NULL && strcmp(own, sql) == 0 ? client_remote_sqlite3_expanded_sql(stmt) : NULL;
+    char *expanded = NULL;
+    if (own != NULL && strcmp(own, sql) == 0)
+        expanded = client_remote_sqlite3_expanded_sql(stmt);
+    else if (strncmp(sql, "-- ", strlen("-- ")) == 0)
+        expanded = commented(sql);
     hooks->trace_v1_cb(hooks->trace_data, expanded != NULL ? expanded : sql);
     client_real.sqlite3_free(expanded);
 }

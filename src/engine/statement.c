@@ -371,6 +371,9 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
         note_first_step(statement);
     if (statement->is_native && result != SQLITE_ROW)
         statement->is_started = false; /* SQLite begins it anew when it is stepped again */
+    /* SQLite counts an EXPLAIN as running until it is reset, and refuses changes of the schema meanwhile. */
+    if (statement->is_native && result == SQLITE_DONE && sqlite3_stmt_isexplain(statement->stmt) != 0)
+        (void)sqlite3_reset(statement->stmt);
     if (result == SQLITE_ROW) {
         if (SQ_LIKELY(sqlite3_data_count(statement->stmt) == (int)statement->column_count))
             return ENGINE_STEP_ROW;
