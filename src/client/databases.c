@@ -218,8 +218,7 @@ static bool is_main(const struct client_remote *remote, const char *schema)
            (remote->main_name != NULL && client_real.sqlite3_stricmp(schema, remote->main_name) == 0);
 }
 
-/* What the server calls a schema. */
-static const char *server_schema(const struct client_remote *remote, const char *schema)
+const char *client_databases_schema(const struct client_remote *remote, const char *schema)
 {
     return schema != NULL && is_main(remote, schema) ? "main" : schema;
 }
@@ -288,7 +287,7 @@ int client_remote_sqlite3_db_readonly(sqlite3 *db, const char *schema)
     if (remote == NULL)
         return -1;
     bool is_readonly = false;
-    const char *name = schema == NULL ? "main" : server_schema(remote, schema);
+    const char *name = schema == NULL ? "main" : client_databases_schema(remote, schema);
     bool is_found = database_find(remote, -1, name, NULL, &is_readonly);
     client_remote_leave_quietly(remote);
     return is_found ? is_readonly : client_real.sqlite3_stricmp(name, "temp") == 0 ? 0 : -1;
@@ -322,7 +321,7 @@ int client_remote_sqlite3_table_column_metadata(sqlite3 *db, const char *schema,
         return SQLITE_MISUSE;
     }
     struct sq_buf *out = client_request_begin(remote, NATIVE_COLUMN_METADATA);
-    native_put_text(out, server_schema(remote, schema));
+    native_put_text(out, client_databases_schema(remote, schema));
     native_put_text(out, table);
     native_put_text(out, column);
     struct pgwire_cursor body;
@@ -368,7 +367,7 @@ int client_remote_sqlite3_wal_checkpoint_v2(sqlite3 *db, const char *schema, int
         return SQLITE_MISUSE;
     }
     struct sq_buf *out = client_request_begin(remote, NATIVE_CHECKPOINT);
-    native_put_text(out, schema != NULL && schema[0] != '\0' ? server_schema(remote, schema) : NULL);
+    native_put_text(out, schema != NULL && schema[0] != '\0' ? client_databases_schema(remote, schema) : NULL);
     sq_buf_put_u32(out, (uint32_t)mode);
     struct pgwire_cursor body;
     int code = client_request_end(remote, NULL, &body);
@@ -395,50 +394,11 @@ int client_remote_sqlite3_txn_state(sqlite3 *db, const char *schema)
     int state = remote->state.txn_state;
     if (schema != NULL) {
         struct client_error error = client_error_take(remote);
-        native_put_text(client_request_begin(remote, NATIVE_TXN_STATE), server_schema(remote, schema));
+        native_put_text(client_request_begin(remote, NATIVE_TXN_STATE), client_databases_schema(remote, schema));
         struct pgwire_cursor body;
         state = client_request_end(remote, NULL, &body) == SQLITE_OK ? (int)pgwire_get_u32(&body) : -1;
         client_error_put_back(remote, error);
     }
     client_remote_leave_quietly(remote);
     return state;
-}
-
-/* A number of the kind that sqlite3_file_control() gives through its pointer. */
-static int data_version(struct client_remote *remote, const char *schema, unsigned *ret_version)
-{
-    native_put_text(client_request_begin(remote, NATIVE_DATA_VERSION), server_schema(remote, schema));
-    struct pgwire_cursor body;
-    int code = client_request_end(remote, NULL, &body);
-    if (code == SQLITE_OK)
-        *ret_version = pgwire_get_u32(&body);
-    return code;
-}
-
-int client_remote_sqlite3_file_control(sqlite3 *db, const char *schema, int operation, void *argument)
-{
-    struct client_remote *remote = client_remote_enter(db);
-    if (remote == NULL)
-        return SQLITE_MISUSE;
-    int code = SQLITE_NOTFOUND; /* as a VFS that does not know it; the error state stays */
-    switch (operation) {
-    case SQLITE_FCNTL_DATA_VERSION:
-        return client_remote_leave(remote, data_version(remote, schema, argument));
-    case SQLITE_FCNTL_FILE_POINTER:
-    case SQLITE_FCNTL_VFS_POINTER:
-    case SQLITE_FCNTL_JOURNAL_POINTER:
-        code = client_error_set(remote, SQLITE_ERROR, "a remote database has no file and no VFS in this process");
-        return client_remote_leave(remote, code);
-    case SQLITE_FCNTL_VFSNAME:
-        *(char **)argument = client_real.sqlite3_mprintf("sqld");
-        code = SQLITE_OK;
-        break;
-    case SQLITE_FCNTL_TEMPFILENAME:
-        *(char **)argument = NULL;
-        break;
-    default:
-        break;
-    }
-    client_remote_leave_quietly(remote);
-    return code;
 }

@@ -20,6 +20,8 @@ struct client_attached {
 bool client_databases_attach(struct client_remote *remote, const char *schema, const char *database,
                              const char *filename, uint8_t flags);
 /* Whether the connection has a database of that name. */
+/* What the server calls a schema: `schema`, or "main". */
+const char *client_databases_schema(const struct client_remote *remote, const char *schema);
 bool client_databases_has(struct client_remote *remote, const char *schema);
 /* A statement has ended well: notes what it means for a reconnection. */
 void client_databases_note(struct client_remote *remote, const struct client_statement *statement);

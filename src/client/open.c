@@ -22,10 +22,10 @@ enum { MESSAGE_BYTES_MAX = 2048, URL_BYTES_MAX = 512, OPTIONS_BYTES_MAX = 64 };
 static const char cannot_open[] = "unable to open database file"; /* SQLite's own words */
 
 /* The answer of a failed open: a connection that knows why. */
-static int open_failed(int code, const char *message, sqlite3 **ret_db)
+static int open_failed(int code, int system_errno, const char *message, sqlite3 **ret_db)
 {
     client_real.sqlite3_log(code, "%s", message);
-    if (client_unopened_new(code, message, ret_db) == SQ_OK)
+    if (client_unopened_new(code, system_errno, message, ret_db) == SQ_OK)
         return code;
     *ret_db = NULL;
     return SQLITE_NOMEM;
@@ -117,12 +117,12 @@ static int open_remote(const struct client_naming *naming, const char *filename,
         return SQLITE_NOMEM;
     if (status == SQ_NOT_FOUND && name->path != NULL && err.engine_code == 0 && !name->has_file) {
         client_real.sqlite3_log(SQLITE_CANTOPEN, "%s", err.text);
-        return open_failed(SQLITE_CANTOPEN, cannot_open, ret_db);
+        return open_failed(SQLITE_CANTOPEN, err.system_errno, cannot_open, ret_db);
     }
     char url[URL_BYTES_MAX], message[MESSAGE_BYTES_MAX];
     const char *shown = name->place == CLIENT_REMOTE_URL ? client_url_show(name->url, url, sizeof(url)) : filename;
     (void)snprintf(message, sizeof(message), "unable to open '%s': %s", shown, err.text);
-    return open_failed(SQLITE_CANTOPEN, message, ret_db);
+    return open_failed(SQLITE_CANTOPEN, err.system_errno, message, ret_db);
 }
 
 /* --- Opening --- */
@@ -159,7 +159,8 @@ static bool is_local(const char *filename, int flags, const char *vfs, sqlite3 *
     if (status != SQ_OK) {
         char message[MESSAGE_BYTES_MAX];
         (void)snprintf(message, sizeof(message), "unable to open '%s': %s", filename, err.text);
-        *ret_code = open_failed(SQLITE_CANTOPEN, status == SQ_NOT_FOUND ? cannot_open : message, ret_db);
+        *ret_code =
+            open_failed(SQLITE_CANTOPEN, err.system_errno, status == SQ_NOT_FOUND ? cannot_open : message, ret_db);
         return false;
     }
     bool local = name.place == CLIENT_LOCAL || name.place == CLIENT_LOCAL_THOUGH_MAPPED;

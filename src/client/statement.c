@@ -106,7 +106,7 @@ static enum client_sql_kind kind_of(const char *sql, size_t length)
         {"VALUES", CLIENT_SQL_DATA},     {"BEGIN", CLIENT_SQL_BEGIN},   {"ROLLBACK", CLIENT_SQL_BEGIN},
         {"SAVEPOINT", CLIENT_SQL_BEGIN}, {"COMMIT", CLIENT_SQL_COMMIT}, {"END", CLIENT_SQL_COMMIT},
         {"RELEASE", CLIENT_SQL_COMMIT},  {"PRAGMA", CLIENT_SQL_PRAGMA}, {"ATTACH", CLIENT_SQL_ATTACH},
-        {"DETACH", CLIENT_SQL_DETACH},
+        {"DETACH", CLIENT_SQL_DETACH},   {"VACUUM", CLIENT_SQL_VACUUM},
     };
     const char *end = sql + length;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {

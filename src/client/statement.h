@@ -37,6 +37,7 @@ enum client_sql_kind {
     CLIENT_SQL_TEMPORARY, /* CREATE TEMP … */
     CLIENT_SQL_ATTACH,
     CLIENT_SQL_DETACH,
+    CLIENT_SQL_VACUUM,
 };
 
 /* Of struct client_column, in the order in which they come. */

@@ -11,6 +11,7 @@
 #include "client/interrupt.h"
 #include "client/remote_api.h"
 #include "client/statement.h"
+#include "client/vacuum.h"
 
 enum {
     BATCH_ROWS_FIRST = 64,
@@ -160,7 +161,9 @@ static int begin(struct client_statement *statement)
     int code = client_statement_make_ready(statement);
     if (code != SQLITE_OK)
         return code;
-    return statement->facts.is_attach ? client_attach_step(statement) : fetch(statement, true);
+    if (statement->facts.is_attach)
+        return client_attach_step(statement);
+    return client_vacuum_is_into(statement) ? client_vacuum_step(statement) : fetch(statement, true);
 }
 
 /* --- The next row --- */

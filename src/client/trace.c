@@ -92,6 +92,11 @@ void client_calls_trace_close(struct client_remote *remote)
 
 /* --- Calls --- */
 
+static bool is_comment(const char *sql)
+{
+    return sql != NULL && strncmp(sql, "-- ", strlen("-- ")) == 0;
+}
+
 /* A statement within another one, which is a comment: each of its lines, where sqlite3_trace_v2() marks the first. NULL: no
  * memory. */
 static char *commented(const char *sql)
@@ -111,11 +116,11 @@ static char *commented(const char *sql)
 static void trace_v1(struct client_frame *frame, sqlite3_stmt *stmt, const char *sql)
 {
     const struct client_hooks *hooks = &frame->calls->hooks;
-    const char *own = client_remote_sqlite3_sql(stmt);
+    const char *own = stmt != NULL ? client_remote_sqlite3_sql(stmt) : NULL;
     char *expanded = NULL;
     if (own != NULL && strcmp(own, sql) == 0)
         expanded = client_remote_sqlite3_expanded_sql(stmt);
-    else if (strncmp(sql, "-- ", strlen("-- ")) == 0)
+    else if (is_comment(sql))
         expanded = commented(sql);
     hooks->trace_v1_cb(hooks->trace_data, expanded != NULL ? expanded : sql);
     client_real.sqlite3_free(expanded);
@@ -143,6 +148,9 @@ static void trace(struct client_frame *frame, unsigned event, sqlite3_stmt *stmt
     (void)hooks->trace_cb(event, hooks->trace_data, stmt, event == SQLITE_TRACE_ROW ? NULL : x.argument);
 }
 
+/* Statements that are none of the application's are none of its business, but for those that a virtual table runs within one
+ * of the application's: sqlite3_trace() sees their texts. sqlite3_trace_v2() would want their sqlite3_stmt, which is in
+ * the server. */
 void client_call_trace(struct client_frame *frame, struct pgwire_cursor *cursor)
 {
     uint32_t event = pgwire_get_u32(cursor);
@@ -153,9 +161,11 @@ void client_call_trace(struct client_frame *frame, struct pgwire_cursor *cursor)
         client_calls_malformed(frame);
         return;
     }
-    /* A statement that is none of the application's is none of its business. */
     sqlite3_stmt *stmt = client_statement_by_number(frame->remote, number);
     if (stmt != NULL)
         trace(frame, event, stmt, nanoseconds, sql);
+    else if (number == 0 && event == SQLITE_TRACE_STMT && is_comment(sql) &&
+             (frame->calls->hooks.trace_mask & TRACE_V1) != 0)
+        trace_v1(frame, NULL, sql);
     client_calls_answer(frame, 0);
 }
