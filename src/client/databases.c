@@ -402,3 +402,54 @@ int client_remote_sqlite3_txn_state(sqlite3 *db, const char *schema)
     client_remote_leave_quietly(remote);
     return state;
 }
+
+/* --- PRAGMA database_list --- */
+
+bool client_databases_is_list(const struct client_statement *statement)
+{
+    static const char *const names[] = {"seq", "name", "file"};
+    enum { COUNT = sizeof(names) / sizeof(names[0]) };
+    bool is_list = statement->kind == CLIENT_SQL_PRAGMA && statement->column_count == COUNT;
+    for (size_t i = 0; i < COUNT && is_list; i++)
+        is_list = strcmp(statement->columns[i].text[CLIENT_COLUMN_NAME], names[i]) == 0;
+    return is_list;
+}
+
+/* The file of a schema, "" if there is none. */
+static const char *file_of(const struct client_remote *remote, const struct sq_value *name)
+{
+    const struct pgwire_bytes text = {(const uint8_t *)name->bytes.data, name->bytes.length};
+    if (name->kind != SQ_VALUE_TEXT)
+        return "";
+    if (text_is(&text, "main"))
+        return remote->filename;
+    SQ_LIST_FOREACH (i, &remote->attached) {
+        const struct client_attached *attached = SQ_CONTAINER_OF(i, struct client_attached, links);
+        if (text_is(&text, attached->schema))
+            return attached->filename;
+    }
+    return "";
+}
+
+bool client_databases_name_files(const struct client_remote *remote, uint32_t rows, struct pgwire_bytes bytes,
+                                 struct sq_buf *out)
+{
+    struct pgwire_cursor cursor = pgwire_cursor_make(bytes.data, bytes.length);
+    for (uint32_t i = 0; i < rows && !cursor.is_failed; i++) {
+        struct sq_value number, name, file;
+        native_get_value(&cursor, &number);
+        native_get_value(&cursor, &name);
+        native_get_value(&cursor, &file);
+        if (cursor.is_failed)
+            break;
+        const char *path = file_of(remote, &name);
+        file = (struct sq_value){.kind = SQ_VALUE_TEXT, .bytes = {path, strlen(path)}};
+        if (remote->main_name != NULL && number.kind == SQ_VALUE_INTEGER && number.integer == 0)
+            name = (struct sq_value){.kind = SQ_VALUE_TEXT,
+                                     .bytes = {remote->main_name, strlen(remote->main_name)}};
+        native_put_value(out, &number);
+        native_put_value(out, &name);
+        native_put_value(out, &file);
+    }
+    return pgwire_cursor_is_done(&cursor) && sq_buf_check(out, NULL) == SQ_OK;
+}

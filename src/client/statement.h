@@ -128,6 +128,8 @@ void client_statement_cache_clear(struct client_remote *remote);
 bool client_statement_take_facts(struct client_statement *statement, struct pgwire_cursor *body);
 /* Frees all statements: the connection ends. */
 void client_statements_free(struct client_remote *remote);
+/* A rollback has undone changes of the schema: those in their middle end with SQLITE_ABORT_ROLLBACK. */
+void client_statements_trip(struct client_remote *remote);
 bool client_statements_are_half_read(const struct client_remote *remote);
 /* Prepares it again if the connection is a new one. An error is recorded. */
 int client_statement_make_ready(struct client_statement *statement);

@@ -16,6 +16,7 @@
 #include "engine/error.h"
 #include "engine/infer.h"
 #include "engine/pragma.h"
+#include "engine/sql_lexer.h"
 
 enum { ENGINE_POSITION_MAX = 65535 };
 
@@ -33,6 +34,7 @@ struct engine_statement {
     bool is_readonly;
     bool is_native;       /* no `positions` */
     bool changes_rows;    /* INSERT, UPDATE, DELETE */
+    bool shows_files;     /* PRAGMA database_list */
     unsigned effects;     /* enum engine_effect, of those that matter when it has run */
     unsigned traits;      /* enum engine_effect: all, of a native one */
     int compile_count;    /* how often SQLite had compiled it anew when it was last looked at */
@@ -119,6 +121,7 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     statement->is_readonly =
         sqlite3_stmt_readonly(stmt) != 0 && (connection->state.effects & ENGINE_EFFECT_HIDDEN) == 0;
     statement->effects = connection->state.effects & (ENGINE_EFFECT_SCHEMA | ENGINE_EFFECT_CONNECTION);
+    statement->shows_files = (connection->state.effects & ENGINE_EFFECT_FILES) != 0;
     /* Connecting a virtual table asks for the same right. */
     statement->changes_rows = !statement->is_readonly && connection->state.effects == ENGINE_EFFECT_ROWS;
     statement->column_count = (size_t)sqlite3_column_count(stmt);
@@ -126,6 +129,44 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     SQ_TRY(map_positions(statement, err));
     *ret_statement = SQ_STEAL(statement);
     return SQ_OK;
+}
+
+/* CREATE TABLE [IF NOT EXISTS] temp.sqlite_parameters: SQLite's shell keeps the values of parameters there. The name is
+ * SQLite's own, so the shell asks for a writable schema first, which a server's database has not; a temporary table harms
+ * nobody. */
+static bool is_parameters_table(const char *sql, size_t length)
+{
+    static const char *const words[] = {"CREATE", "TABLE", "IF", "NOT", "EXISTS", "temp", ".", "sqlite_parameters"};
+    enum { IF = 2, TEMP = 5, COUNT = sizeof(words) / sizeof(words[0]) };
+    struct sql_lexer lexer;
+    struct sql_token token;
+    sql_lexer_init(&lexer, sql, length, SQL_LEXER_SQLITE);
+    sql_lexer_next(&lexer, &token);
+    for (size_t i = 0; i < COUNT; i++) {
+        if (i == IF && !sql_token_is(&token, words[IF]))
+            i = TEMP;
+        bool is_dot = token.kind == SQL_TOKEN_DOT;
+        if (is_dot ? words[i][0] != '.' : !sql_token_is(&token, words[i]))
+            return false;
+        sql_lexer_next(&lexer, &token);
+    }
+    return true;
+}
+
+/* With a writable schema. */
+static int compile_parameters_table(sqlite3 *db, const char *sql, unsigned flags, sqlite3_stmt **ret_stmt,
+                                    const char **ret_tail)
+{
+    static const int switches[] = {SQLITE_DBCONFIG_WRITABLE_SCHEMA, SQLITE_DBCONFIG_DEFENSIVE};
+    int former[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        sqlite3_db_config(db, switches[i], -1, &former[i]);
+        sqlite3_db_config(db, switches[i], switches[i] == SQLITE_DBCONFIG_WRITABLE_SCHEMA, NULL);
+    }
+    int result = sqlite3_prepare_v3(db, sql, -1, flags, ret_stmt, ret_tail);
+    for (int i = 0; i < 2; i++)
+        sqlite3_db_config(db, switches[i], former[i], NULL);
+    return result;
 }
 
 /* Compiles `sql`, or what takes its place. SQLite's result, and its message in the connection. */
@@ -141,7 +182,9 @@ static sq_status compile_native(struct engine_connection *connection, const char
         return sq_fail(err, SQ_NOMEM, "out of memory for a statement");
     const char *tail = replaced;
     connection->state.effects = 0;
-    int result = sqlite3_prepare_v3(connection->db, replaced, -1, flags, ret_stmt, &tail);
+    int result = is_parameters_table(replaced, strlen(replaced))
+                     ? compile_parameters_table(connection->db, replaced, flags, ret_stmt, &tail)
+                     : sqlite3_prepare_v3(connection->db, replaced, -1, flags, ret_stmt, &tail);
     if (!is_replaced)
         consumed = (size_t)(tail - replaced);
     sqlite3_free(replaced);
@@ -172,6 +215,7 @@ sq_status engine_statement_prepare_native(struct engine_connection *connection, 
         statement->is_readonly = sqlite3_stmt_readonly(stmt) != 0 && (effects & ENGINE_EFFECT_HIDDEN) == 0;
         statement->effects = effects & (ENGINE_EFFECT_SCHEMA | ENGINE_EFFECT_CONNECTION);
         statement->traits = effects;
+        statement->shows_files = (effects & ENGINE_EFFECT_FILES) != 0;
         statement->column_count = (size_t)sqlite3_column_count(stmt);
         statement->parameter_count = statement->variable_count = (size_t)sqlite3_bind_parameter_count(stmt);
     }
@@ -355,6 +399,22 @@ static void note_first_step(struct engine_statement *statement)
         statement->column_count = (size_t)sqlite3_column_count(statement->stmt);
 }
 
+/* A native statement has ended. Whether it has rolled back changes of the schema: SQLite then ends all statements that are in
+ * their middle (sqlite.org/lang_transaction.html), also those whose rows the client has already. */
+static void note_trip(struct engine_statement *statement, int result)
+{
+    struct engine_native_settings *native = &statement->connection->native;
+    bool is_over = sqlite3_get_autocommit(statement->connection->db) != 0;
+    bool is_explain = sqlite3_stmt_isexplain(statement->stmt) != 0;
+    bool is_rollback = (statement->traits & ENGINE_EFFECT_ROLLBACK) != 0 && result == SQLITE_DONE && !is_explain;
+    if (native->has_changed_schema && (is_rollback || (is_over && result != SQLITE_DONE)))
+        native->has_tripped = true;
+    if ((statement->effects & ENGINE_EFFECT_SCHEMA) != 0 && !is_explain)
+        native->has_changed_schema = true;
+    if (is_rollback || is_over)
+        native->has_changed_schema = false;
+}
+
 enum engine_step engine_statement_step(struct engine_statement *statement, struct sq_error *err)
 {
     struct engine_connection *connection = statement->connection;
@@ -383,6 +443,8 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
         return ENGINE_STEP_FAILED;
     }
     engine_connection_after(connection, statement->effects);
+    if (statement->is_native)
+        note_trip(statement, result);
     if (statement->changes_rows)
         connection->state.has_changed_rows = true;
     if (result == SQLITE_DONE)
@@ -410,6 +472,23 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
     if ((result & 0xff) == SQLITE_BUSY || (result & 0xff) == SQLITE_PROTOCOL)
         return ENGINE_STEP_BUSY;
     return ENGINE_STEP_FAILED;
+}
+
+/* The server's paths are nobody's business: the file is the database's name on this server. EXPLAIN has it in p4. */
+static void hide_file(const struct engine_statement *statement, struct sq_value *values)
+{
+    enum { LIST_NAME = 1, LIST_FILE = 2, LIST_COLUMNS = 3, EXPLAIN_P4 = 5 };
+    bool is_list = statement->column_count == LIST_COLUMNS;
+    bool is_path = statement->column_count > EXPLAIN_P4 && values[EXPLAIN_P4].kind == SQ_VALUE_TEXT &&
+                   values[EXPLAIN_P4].bytes.length > 0 && values[EXPLAIN_P4].bytes.data[0] == '/';
+    const char *name = NULL;
+    if (is_list && values[LIST_NAME].kind == SQ_VALUE_TEXT)
+        name = engine_connection_database_name(statement->connection, values[LIST_NAME].bytes.data);
+    if (name == NULL)
+        name = "";
+    if (is_list || is_path)
+        values[is_list ? LIST_FILE : EXPLAIN_P4] =
+            (struct sq_value){.kind = SQ_VALUE_TEXT, .bytes = {name, strlen(name)}};
 }
 
 sq_status engine_statement_row(struct engine_statement *statement, struct sq_value *values, struct sq_error *err)
@@ -446,6 +525,8 @@ sq_status engine_statement_row(struct engine_statement *statement, struct sq_val
             break;
         }
     }
+    if (SQ_UNLIKELY(statement->shows_files))
+        hide_file(statement, values);
     return SQ_OK;
 }
 
