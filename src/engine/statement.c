@@ -131,7 +131,7 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     return SQ_OK;
 }
 
-/* CREATE TABLE [IF NOT EXISTS] temp.sqlite_parameters: SQLite's shell keeps the values of parameters there. The name is
+/* CREATE TABLE [IF NOT EXISTS] temp.sqlite_parameters (…): SQLite's shell keeps the values of parameters there. The name is
  * SQLite's own, so the shell asks for a writable schema first, which a server's database has not; a temporary table harms
  * nobody. */
 static bool is_parameters_table(const char *sql, size_t length)
@@ -150,23 +150,30 @@ static bool is_parameters_table(const char *sql, size_t length)
             return false;
         sql_lexer_next(&lexer, &token);
     }
-    return true;
+    return token.kind == SQL_TOKEN_LEFT; /* with AS, it could call anything */
 }
 
-/* With a writable schema. */
-static int compile_parameters_table(sqlite3 *db, const char *sql, unsigned flags, sqlite3_stmt **ret_stmt,
-                                    const char **ret_tail)
+/* The schema is writable while that statement is compiled or stepped (a change of these settings has SQLite compile it anew
+ * then); no other statement comes to it, not one of the client's hooks either: fail_schema_open(). */
+static void open_schema(struct engine_connection *connection, bool is_open)
 {
     static const int switches[] = {SQLITE_DBCONFIG_WRITABLE_SCHEMA, SQLITE_DBCONFIG_DEFENSIVE};
-    int former[2] = {0, 0};
+    sq_assert(connection->is_schema_open != is_open);
+    connection->is_schema_open = is_open;
     for (int i = 0; i < 2; i++) {
-        sqlite3_db_config(db, switches[i], -1, &former[i]);
-        sqlite3_db_config(db, switches[i], switches[i] == SQLITE_DBCONFIG_WRITABLE_SCHEMA, NULL);
+        int *former = &connection->former_switches[i];
+        bool is_writable = switches[i] == SQLITE_DBCONFIG_WRITABLE_SCHEMA;
+        if (is_open)
+            sqlite3_db_config(connection->db, switches[i], -1, former);
+        sqlite3_db_config(connection->db, switches[i], is_open ? is_writable : *former, NULL);
     }
-    int result = sqlite3_prepare_v3(db, sql, -1, flags, ret_stmt, ret_tail);
-    for (int i = 0; i < 2; i++)
-        sqlite3_db_config(db, switches[i], former[i], NULL);
-    return result;
+}
+
+static sq_status fail_schema_open(const struct engine_connection *connection, struct sq_error *err)
+{
+    if (SQ_LIKELY(!connection->is_schema_open))
+        return SQ_OK;
+    return sq_fail_sql(err, SQ_SQL, "55006", "not while sqlite_parameters is being created");
 }
 
 /* Compiles `sql`, or what takes its place. SQLite's result, and its message in the connection. */
@@ -175,6 +182,7 @@ static sq_status compile_native(struct engine_connection *connection, const char
 {
     char *replaced = NULL;
     size_t consumed = 0;
+    SQ_TRY(fail_schema_open(connection, err));
     SQ_TRY(engine_pragma_replace(connection, sql, length, err, &replaced, &consumed));
     /* With a NUL behind it: SQLite would make this copy, too, and has another message for texts that are too long then. */
     bool is_replaced = replaced != NULL;
@@ -182,9 +190,14 @@ static sq_status compile_native(struct engine_connection *connection, const char
         return sq_fail(err, SQ_NOMEM, "out of memory for a statement");
     const char *tail = replaced;
     connection->state.effects = 0;
-    int result = is_parameters_table(replaced, strlen(replaced))
-                     ? compile_parameters_table(connection->db, replaced, flags, ret_stmt, &tail)
-                     : sqlite3_prepare_v3(connection->db, replaced, -1, flags, ret_stmt, &tail);
+    bool opens_schema = is_parameters_table(replaced, strlen(replaced));
+    if (SQ_UNLIKELY(opens_schema))
+        open_schema(connection, true);
+    int result = sqlite3_prepare_v3(connection->db, replaced, -1, flags, ret_stmt, &tail);
+    if (SQ_UNLIKELY(opens_schema)) {
+        open_schema(connection, false);
+        connection->state.effects |= ENGINE_EFFECT_PARAMETERS;
+    }
     if (!is_replaced)
         consumed = (size_t)(tail - replaced);
     sqlite3_free(replaced);
@@ -418,6 +431,8 @@ static void note_trip(struct engine_statement *statement, int result)
 enum engine_step engine_statement_step(struct engine_statement *statement, struct sq_error *err)
 {
     struct engine_connection *connection = statement->connection;
+    if (fail_schema_open(connection, err) != SQ_OK)
+        return ENGINE_STEP_FAILED;
     bool is_first = !statement->is_started;
     bool is_within = connection->is_stepping; /* a function of the client's has asked something */
     statement->is_started = true;
@@ -425,7 +440,12 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
     connection->yield_us = 0;
     connection->has_function_error = false;
     connection->client_error = 0;
+    bool opens_schema = (statement->traits & ENGINE_EFFECT_PARAMETERS) != 0;
+    if (SQ_UNLIKELY(opens_schema))
+        open_schema(connection, true);
     int result = sqlite3_step(statement->stmt);
+    if (SQ_UNLIKELY(opens_schema))
+        open_schema(connection, false);
     connection->is_stepping = is_within;
     if (is_first)
         note_first_step(statement);
