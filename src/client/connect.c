@@ -154,6 +154,7 @@ sq_status client_remote_new(const struct client_connect *what, struct sq_error *
     sq_list_init(&remote->attached);
     sq_list_init(&remote->pragmas);
     sq_list_init(&remote->pointers);
+    sq_map_init(&remote->names);
     for (size_t i = 0; i < CLIENT_LIMIT_COUNT; i++)
         remote->limits[i] = -1;
     SQ_TRY(shadow_open(remote, err));

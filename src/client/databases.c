@@ -195,8 +195,10 @@ void client_databases_free(struct client_remote *remote)
         setting_free(SQ_CONTAINER_OF(j, struct setting, links));
     free(remote->main_name);
     free(remote->schema_name);
-    free(remote->metadata[0]);
-    free(remote->metadata[1]);
+    struct sq_map_cursor at = {0};
+    for (char *name; (name = sq_map_next(&remote->names, &at)) != NULL;)
+        free(name);
+    sq_map_done(&remote->names);
 }
 
 /* --- Names --- */
@@ -310,6 +312,21 @@ sqlite3_filename client_remote_sqlite3_db_filename(sqlite3 *db, const char *sche
     return filename;
 }
 
+/* A type's or collation's name, which is good until the connection is closed: with SQLite until the schema changes. NULL: there
+ * is none, or no memory. */
+static const char *name_keep(struct client_remote *remote, struct pgwire_bytes text)
+{
+    if (text.data == NULL)
+        return NULL;
+    char *kept = sq_map_get(&remote->names, text.data, text.length);
+    if (kept != NULL || (kept = text_copy(&text)) == NULL)
+        return kept;
+    if (sq_map_put(&remote->names, kept, text.length, kept, NULL) == SQ_OK)
+        return kept;
+    free(kept);
+    return NULL;
+}
+
 int client_remote_sqlite3_table_column_metadata(sqlite3 *db, const char *schema, const char *table, const char *column,
                                                 const char **ret_type, const char **ret_collation, int *ret_not_null,
                                                 int *ret_primary_key, int *ret_autoincrement)
@@ -327,22 +344,18 @@ int client_remote_sqlite3_table_column_metadata(sqlite3 *db, const char *schema,
     struct pgwire_cursor body;
     int code = client_request_end(remote, NULL, &body);
     int numbers[3] = {0};
-    free(remote->metadata[0]);
-    free(remote->metadata[1]);
-    remote->metadata[0] = remote->metadata[1] = NULL;
+    const char *names[2] = {NULL, NULL};
     if (code == SQLITE_OK) {
-        for (size_t i = 0; i < 2; i++) {
-            struct pgwire_bytes text = native_get_bytes(&body);
-            remote->metadata[i] = text_copy(&text);
-        }
+        for (size_t i = 0; i < 2; i++)
+            names[i] = name_keep(remote, native_get_bytes(&body));
         for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
             numbers[i] = pgwire_get_u8(&body);
         code = client_body_check(remote, &body);
     }
     if (ret_type != NULL)
-        *ret_type = remote->metadata[0];
+        *ret_type = names[0];
     if (ret_collation != NULL)
-        *ret_collation = remote->metadata[1];
+        *ret_collation = names[1];
     int *const results[] = {ret_not_null, ret_primary_key, ret_autoincrement};
     for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
         if (results[i] != NULL)
