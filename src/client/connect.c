@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "client/auto_extension.h"
 #include "client/calls.h"
 #include "client/convert.h"
 #include "client/databases.h"
@@ -119,8 +120,7 @@ int client_reconnect(struct client_remote *remote)
 static sq_status shadow_open(struct client_remote *remote, struct sq_error *err)
 {
     int threading = remote->open_flags & (SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_FULLMUTEX);
-    int code = client_real.sqlite3_open_v2(":memory:", &remote->shadow,
-                                           SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | threading, NULL);
+    int code = client_inner_open(":memory:", &remote->shadow, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | threading);
     if (code == SQLITE_OK)
         code = client_real.sqlite3_prepare_v3(remote->shadow, "SELECT ?1", -1, SQLITE_PREPARE_PERSISTENT,
                                               &remote->converter, NULL);

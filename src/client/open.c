@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client/attach.h"
+#include "client/auto_extension.h"
 #include "client/calls.h"
 #include "client/connect.h"
 #include "client/remote_api.h"
@@ -98,6 +99,26 @@ sq_status client_open_name(const struct client_naming *naming, const struct clie
     return status;
 }
 
+/* The connection has been opened: what sqlite3_auto_extension() knows is run on it. */
+static int extensions_run(struct client_remote *remote, sqlite3 **ret_db)
+{
+    char *why = NULL;
+    int code = client_auto_extension_run(remote->handle, &why);
+    if (code == SQLITE_OK) {
+        *ret_db = remote->handle;
+        return SQLITE_OK;
+    }
+    char *message = client_real.sqlite3_mprintf("automatic extension loading failed: %s", why);
+    (void)client_remote_sqlite3_close_v2(remote->handle);
+    if (message != NULL)
+        code = open_failed(code, 0, message, ret_db);
+    else
+        code = SQLITE_NOMEM;
+    client_real.sqlite3_free(message);
+    client_real.sqlite3_free(why);
+    return code;
+}
+
 static int open_remote(const struct client_naming *naming, const char *filename, const struct client_name *name,
                        int flags, sqlite3 **ret_db)
 {
@@ -109,10 +130,8 @@ static int open_remote(const struct client_naming *naming, const char *filename,
         return SQLITE_MISUSE;
     sq_error_clear(&err);
     sq_status status = client_open_name(naming, name, flags, &err, &remote);
-    if (status == SQ_OK) {
-        *ret_db = remote->handle;
-        return SQLITE_OK;
-    }
+    if (status == SQ_OK)
+        return extensions_run(remote, ret_db);
     if (status == SQ_NOMEM)
         return SQLITE_NOMEM;
     if (status == SQ_NOT_FOUND && name->path != NULL && err.engine_code == 0 && !name->has_file) {
