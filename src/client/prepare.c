@@ -123,7 +123,8 @@ static bool is_incomplete(const struct client_remote *remote)
 /* What may run in the same round trip: nothing that the client has to do, or to see row by row. */
 static bool can_step_at_once(const struct client_statement *statement)
 {
-    return statement->kind != CLIENT_SQL_ATTACH && !client_calls_want_single_rows(statement->remote);
+    return statement->kind != CLIENT_SQL_ATTACH && statement->kind != CLIENT_SQL_VACUUM &&
+           !client_calls_want_single_rows(statement->remote);
 }
 
 /* A new statement of sql[length], of which `first` bytes may do. */

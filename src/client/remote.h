@@ -42,6 +42,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "client/api.h"
 #include "client/handle.h"
 #include "pgclient/pgclient.h"
@@ -154,7 +155,9 @@ struct client_remote {
     struct sq_list attached;        /* struct client_attached */
     struct sq_list pragmas;         /* settings to be made again after a reconnection */
     char *schema_name;              /* what sqlite3_db_name() gave last, of those not in `attached` */
-    char *metadata[2];              /* what sqlite3_table_column_metadata() gave last */
+    struct sq_map names;            /* all that sqlite3_table_column_metadata() has given: char * by text */
+    bool has_persistent_wal;        /* SQLITE_FCNTL_PERSIST_WAL: remembered, and nothing else */
+    bool has_powersafe_overwrite;   /* likewise */
     int limits[CLIENT_LIMIT_COUNT]; /* sqlite3_limit(); -1: not asked for yet */
     uint32_t limits_set;            /* bits: to be set again after a reconnection */
 

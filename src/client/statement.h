@@ -38,6 +38,7 @@ enum client_sql_kind {
     CLIENT_SQL_TEMPORARY, /* CREATE TEMP … */
     CLIENT_SQL_ATTACH,
     CLIENT_SQL_DETACH,
+    CLIENT_SQL_VACUUM,
 };
 
 /* Of struct client_column, in the order in which they come. */
@@ -128,6 +129,8 @@ void client_statement_cache_clear(struct client_remote *remote);
 bool client_statement_take_facts(struct client_statement *statement, struct pgwire_cursor *body);
 /* Frees all statements: the connection ends. */
 void client_statements_free(struct client_remote *remote);
+/* A rollback has undone changes of the schema: those in their middle end with SQLITE_ABORT_ROLLBACK. */
+void client_statements_trip(struct client_remote *remote);
 bool client_statements_are_half_read(const struct client_remote *remote);
 /* Prepares it again if the connection is a new one. An error is recorded. */
 int client_statement_make_ready(struct client_statement *statement);

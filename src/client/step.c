@@ -12,6 +12,7 @@
 #include "client/outcome.h"
 #include "client/remote_api.h"
 #include "client/statement.h"
+#include "client/vacuum.h"
 
 enum {
     BATCH_ROWS_FIRST = 64,
@@ -58,12 +59,11 @@ enum client_risk client_statement_risk(const struct client_statement *statement)
     return statement->facts.is_readonly ? CLIENT_RISK_NONE : CLIENT_RISK_WRITE;
 }
 
-bool client_statement_take_batch(struct client_statement *statement, int code, struct pgwire_cursor *body)
+/* Keeps the bytes of so many rows. False: they make no sense, or no memory. */
+static bool keep_batch(struct client_statement *statement, uint32_t rows, struct pgwire_bytes bytes)
 {
-    uint32_t rows = pgwire_get_u32(body);
-    struct pgwire_bytes bytes = pgwire_get_rest(body);
     /* A value has one byte at least; rows without columns do not exist. */
-    if (body->is_failed || rows > bytes.length || (rows > 0 && statement->column_count == 0))
+    if (rows > bytes.length || (rows > 0 && statement->column_count == 0))
         return false;
     if (bytes.length + 1 > statement->batch_room) {
         uint8_t *batch = realloc(statement->batch, bytes.length + 1);
@@ -78,6 +78,24 @@ bool client_statement_take_batch(struct client_statement *statement, int code, s
     statement->rows = pgwire_cursor_make(statement->batch, bytes.length);
     statement->next_byte = statement->batch[0];
     statement->rows_left = rows;
+    return true;
+}
+
+bool client_statement_take_batch(struct client_statement *statement, int code, struct pgwire_cursor *body)
+{
+    uint32_t rows = pgwire_get_u32(body);
+    struct pgwire_bytes bytes = pgwire_get_rest(body);
+    struct sq_buf named;
+    sq_buf_init(&named, INT32_MAX);
+    bool is_good = !body->is_failed;
+    if (is_good && client_databases_is_list(statement)) {
+        is_good = client_databases_name_files(statement->remote, rows, bytes, &named);
+        bytes = (struct pgwire_bytes){sq_buf_bytes(&named), sq_buf_length(&named)};
+    }
+    is_good = is_good && keep_batch(statement, rows, bytes);
+    sq_buf_done(&named);
+    if (!is_good)
+        return false;
     statement->batch_code = code;
     statement->batch_count++;
     if (client_code_is_error(code)) {
@@ -202,7 +220,9 @@ static int begin(struct client_statement *statement)
     int code = client_statement_make_ready(statement);
     if (code != SQLITE_OK)
         return code;
-    return statement->facts.is_attach ? client_attach_step(statement) : fetch(statement, true);
+    if (statement->facts.is_attach)
+        return client_attach_step(statement);
+    return client_vacuum_is_into(statement) ? client_vacuum_step(statement) : fetch(statement, true);
 }
 
 /* --- The next row --- */

@@ -167,13 +167,14 @@ void native_get_any(struct pgwire_cursor *cursor, struct native_value *ret_value
 
 /* --- Answers --- */
 
-enum { ANSWER_AUTOCOMMIT = 1, ANSWER_ERROR = 2, ANSWER_FACTS = 4 };
+enum { ANSWER_AUTOCOMMIT = 1, ANSWER_ERROR = 2, ANSWER_FACTS = 4, ANSWER_TRIPPED = 8 };
 
 void native_put_answer(struct sq_buf *buf, const struct native_answer *answer)
 {
     sq_buf_put_u32(buf, (uint32_t)answer->result);
     sq_buf_put_u8(buf, (uint8_t)((answer->is_autocommit ? ANSWER_AUTOCOMMIT : 0) |
-                                 (answer->has_error ? ANSWER_ERROR : 0) | (answer->has_facts ? ANSWER_FACTS : 0)));
+                                 (answer->has_error ? ANSWER_ERROR : 0) | (answer->has_facts ? ANSWER_FACTS : 0) |
+                                 (answer->has_tripped ? ANSWER_TRIPPED : 0)));
     sq_buf_put_u8(buf, answer->txn_state);
     sq_buf_put_u64(buf, (uint64_t)answer->changes);
     sq_buf_put_u64(buf, (uint64_t)answer->total_changes);
@@ -192,6 +193,7 @@ void native_get_answer(struct pgwire_cursor *cursor, struct native_answer *ret_a
     answer.is_autocommit = (bits & ANSWER_AUTOCOMMIT) != 0;
     answer.has_error = (bits & ANSWER_ERROR) != 0;
     answer.has_facts = (bits & ANSWER_FACTS) != 0;
+    answer.has_tripped = (bits & ANSWER_TRIPPED) != 0;
     answer.txn_state = pgwire_get_u8(cursor);
     answer.changes = (int64_t)pgwire_get_u64(cursor);
     answer.total_changes = (int64_t)pgwire_get_u64(cursor);

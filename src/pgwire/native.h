@@ -178,6 +178,7 @@ struct native_answer {
     bool is_autocommit;
     bool has_error;
     bool has_facts;
+    bool has_tripped; /* a rollback has undone changes of the schema: statements in their middle are over */
     uint8_t txn_state;
     int64_t changes;
     int64_t total_changes;

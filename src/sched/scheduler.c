@@ -387,13 +387,19 @@ static bool take_slot(struct sched_service *service, struct query *query, struct
         query->stage = QUERY_QUEUED;
         metrics_gauge_add(METRICS_QUERIES_WAITING, 1);
     }
+    *ret_progress = QUERY_WAITING;
+    /* A native session that would not wait for another writer waits for the checkpointer, which SQLite does not know; if
+     * writers come behind that, it looks again. */
+    if (context->is_native && write_set_is_servers(&service->write_set)) {
+        context->wake_at_us = sq_clock_now_us() + SCHED_RETRY_US_MIN;
+        return false;
+    }
     if (has_waited_too_long(context, query, 0, err)) {
         *ret_progress = fail_query(service, query);
         return false;
     }
     int64_t limit_us = wait_limit_us(context);
     context->wake_at_us = limit_us != 0 ? query->waiting_us + limit_us : 0;
-    *ret_progress = QUERY_WAITING;
     return false;
 }
 

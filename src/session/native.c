@@ -106,8 +106,10 @@ static bool is_error(int result)
 
 size_t native_answer_begin_facts(struct native *native, int result, bool has_facts)
 {
+    struct engine_native_settings *settings = engine_connection_native(native->connection);
     struct native_answer answer = {
         .result = result,
+        .has_tripped = settings->has_tripped,
         .is_autocommit = sqlite3_get_autocommit(native->db) != 0,
         .has_error = is_error(result),
         .has_facts = has_facts,
@@ -124,6 +126,7 @@ size_t native_answer_begin_facts(struct native *native, int result, bool has_fac
             answer.error_offset = sqlite3_error_offset(native->db);
         answer.message = (struct pgwire_bytes){(const uint8_t *)text, strlen(text)};
     }
+    settings->has_tripped = false;
     native->has_own_error = false;
     native_outcome_note(native, &answer);
     native_call_flush(native);
