@@ -22,7 +22,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { WARM_UP_RUNS = 100 };
+enum { WARM_UP_RUNS = 100, BUSY_TIMEOUT_MS = 10000 };
 #define NS_PER_S INT64_C(1000000000)
 
 struct options {
@@ -125,6 +125,7 @@ static void load_open(struct load *load, const struct options *options)
     *load = (struct load){.keys = options->keys, .random = (uint64_t)now_ns() | 1};
     if (sqlite3_open(options->database, &load->db) != SQLITE_OK)
         die(load->db, options->database);
+    (void)sqlite3_busy_timeout(load->db, BUSY_TIMEOUT_MS);
     prepare(load, options->sql, &load->stmt);
     prepare(load, "BEGIN", &load->begin);
     prepare(load, "COMMIT", &load->commit);

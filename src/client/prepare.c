@@ -73,6 +73,7 @@ static int ask(struct client_statement *statement, const char *sql, size_t lengt
     sq_buf_put_u32(out, statement->prepare_flags);
     native_put_bytes(out, sql, length);
     if (will_step) {
+        statement->facts.may_call = client_calls_have_functions(remote); /* as long as it is not known */
         client_statement_put_step(statement, out, true);
         sq_buf_put_u32(out, 0);
         remote->risk = statement->kind == CLIENT_SQL_COMMIT ? CLIENT_RISK_COMMIT : CLIENT_RISK_WRITE;
@@ -102,7 +103,7 @@ static bool is_incomplete(const struct client_remote *remote)
 /* What may run in the same round trip: nothing that the client has to do, or to see row by row. */
 static bool can_step_at_once(const struct client_statement *statement)
 {
-    return statement->kind != CLIENT_SQL_ATTACH && !client_calls_want_single_rows(statement->remote);
+    return statement->kind != CLIENT_SQL_ATTACH && !client_calls_want_single_rows(statement->remote, false);
 }
 
 /* A new statement of sql[length], of which `first` bytes may do. */

@@ -23,7 +23,7 @@ enum {
 bool client_statement_is_single(const struct client_statement *statement)
 {
     return statement->facts.may_call || statement->facts.is_volatile ||
-           client_calls_want_single_rows(statement->remote);
+           client_calls_want_single_rows(statement->remote, statement->facts.is_readonly);
 }
 
 void client_statement_put_step(struct client_statement *statement, struct sq_buf *out, bool is_anew)
