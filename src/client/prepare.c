@@ -73,7 +73,8 @@ static int ask(struct client_statement *statement, const char *sql, size_t lengt
     sq_buf_put_u32(out, statement->prepare_flags);
     native_put_bytes(out, sql, length);
     if (will_step) {
-        statement->facts.may_call = client_calls_have_functions(remote); /* as long as it is not known */
+        /* As long as they are not known: what may be the case. */
+        statement->facts = (struct native_facts){.is_readonly = true, .may_call = client_calls_have_functions(remote)};
         client_statement_put_step(statement, out, true);
         sq_buf_put_u32(out, 0);
         remote->risk = statement->kind == CLIENT_SQL_COMMIT ? CLIENT_RISK_COMMIT : CLIENT_RISK_WRITE;

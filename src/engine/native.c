@@ -53,7 +53,7 @@ bool engine_native_has_operand(struct engine_connection *connection, sqlite3_stm
 {
     enum { EXPLAIN_P4 = 5 };
     sq_assert(connection->is_native && !connection->is_inferring);
-    sq_assert(sqlite3_stmt_isexplain(stmt) == 0);
+    sq_assert(sqlite3_stmt_isexplain(stmt) == 0 && sqlite3_stmt_readonly(stmt) != 0);
     char *sql = sqlite3_mprintf("EXPLAIN %s", sqlite3_sql(stmt));
     if (sql == NULL)
         return true;

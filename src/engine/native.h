@@ -30,8 +30,8 @@ void engine_native_release_snapshot(struct engine_connection *connection, struct
 
 /* Whether a statement's program has an operand for which `is_it_cb` says true: P4 as EXPLAIN shows it
  * (sqlite.org/opcode.html), those of triggers too. Functions are `name(3)`, collations `name-8` or within `k(2,name,-name)`.
- * The client's authorizer is not asked. True also if that could not be found out. Only for statements that do nothing
- * while they are compiled: not PRAGMA. */
+ * The client's authorizer is not asked. True also if that could not be found out. Only for SELECT and VALUES: a PRAGMA may
+ * work while it is compiled, and EXPLAIN of an INSERT makes sqlite3_changes() 0. */
 bool engine_native_has_operand(struct engine_connection *connection, struct sqlite3_stmt *stmt,
                                bool (*is_it_cb)(void *context, const char *operand), void *context);
 

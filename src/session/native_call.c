@@ -439,8 +439,8 @@ bool native_may_call(struct native *native, sqlite3_stmt *stmt)
         return false;
     if ((native->hooks & (is_reader ? of_all : of_all | of_writers)) != 0)
         return true;
-    return (!sq_list_is_empty(&calls->functions) || !sq_list_is_empty(&calls->collations)) &&
-           native_function_is_used(calls, stmt);
+    bool has_functions = !sq_list_is_empty(&calls->functions) || !sq_list_is_empty(&calls->collations);
+    return has_functions && (!is_reader || native_function_is_used(calls, stmt));
 }
 
 static int refuse_commit(void *context)

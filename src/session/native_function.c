@@ -505,8 +505,8 @@ bool native_function_is_used(struct native_calls *calls, sqlite3_stmt *stmt)
     struct sql_statement_shape shape = sql_statement_inspect(sqlite3_sql(stmt), strlen(sqlite3_sql(stmt)));
     if (shape.is_explain)
         return false; /* it runs nothing */
-    bool is_data = shape.verb >= SQL_VERB_SELECT && shape.verb <= SQL_VERB_DELETE;
-    return !is_data || engine_native_has_operand(calls->native->connection, stmt, is_ours, calls);
+    bool is_query = shape.verb == SQL_VERB_SELECT || shape.verb == SQL_VERB_VALUES;
+    return !is_query || engine_native_has_operand(calls->native->connection, stmt, is_ours, calls);
 }
 
 /* --- The end ------------------------------------------------------------------------------------------------------- */

@@ -267,6 +267,9 @@ def test_facts_tell_whether_a_statement_may_call(c):
                 "INSERT INTO i VALUES (1) RETURNING a", "INSERT INTO p VALUES (1, 2) RETURNING a",
                 "INSERT INTO log VALUES (1) RETURNING x", "DELETE FROM i RETURNING a"):
         assert calls(sql), sql
+    assert c.ok("INSERT INTO t(a) VALUES (7), (8)") == []
+    c.prepare("SELECT a FROM t")
+    assert c.one("SELECT changes()") == 2
     assert not calls("SELECT a FROM g") and not calls("SELECT a FROM k") and not calls("SELECT x FROM log")
     c.function("like", 2, lambda pattern, value: 1)
     assert calls("SELECT 1 FROM t WHERE b LIKE 'x%'")
