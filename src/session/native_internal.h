@@ -33,6 +33,7 @@
 enum {
     NATIVE_BATCH_BYTES_MAX = 16 << 20, /* of rows in one answer; one row more may be behind */
     NATIVE_BUFFER_KEEP_BYTES = 64 << 10,
+    NATIVE_BATCH_KEEP_BYTES = 256 << 10, /* while a statement is in its middle */
 };
 
 struct native;

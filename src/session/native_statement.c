@@ -392,7 +392,8 @@ static void on_stepped(struct native *native, struct native_work *work, int resu
     answer_step(statement, result);
     struct sq_buf *rows = statement->rows;
     sq_buf_truncate(rows, 0);
-    sq_buf_shrink(rows, rows == &native->rows ? NATIVE_BUFFER_KEEP_BYTES : 0);
+    size_t keep_bytes = result == SQLITE_ROW ? NATIVE_BATCH_KEEP_BYTES : NATIVE_BUFFER_KEEP_BYTES;
+    sq_buf_shrink(rows, rows == &native->rows ? keep_bytes : 0);
     statement->rows = NULL;
     statement->is_running = false;
     if (statement->is_doomed)
