@@ -135,7 +135,8 @@ check-fuzz: fuzzers
 
 bench: deps-build deps-bench
 	@$(MAKE) --no-print-directory build
-	@$(MAKE) --no-print-directory --silent $(BUILD)/bench/load $(BUILD)/bench/floor $(BUILD)/bench/embedded
+	@$(MAKE) --no-print-directory --silent $(BUILD)/bench/load $(BUILD)/bench/floor $(BUILD)/bench/embedded \
+		$(BUILD)/bench/dropin
 	@bench/bench.py --build $(BUILD)
 
 # Sources that Debian does not package come from its source packages; what cannot be had is skipped, visibly.
@@ -150,7 +151,7 @@ endif
 bench_flags = -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Werror
 $(BUILD)/bench/load: bench_packages = libpq
-$(BUILD)/bench/embedded: bench_packages = sqlite3
+$(BUILD)/bench/embedded $(BUILD)/bench/dropin: bench_packages = sqlite3
 $(BUILD)/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	@$(CC) $(bench_flags) $(if $(bench_packages),$$(pkg-config --cflags $(bench_packages))) -o $@ $< -pthread \

@@ -19,21 +19,16 @@ enum { OPTIONS_BYTES_MAX = 256, NOWHERE_BYTES_MAX = INT32_MAX };
 
 /* --- Forked children --- */
 
-static uint32_t fork_number; /* grows in each child */
+uint32_t client_fork_number;
 
 static void count_fork(void)
 {
-    fork_number++;
+    client_fork_number++;
 }
 
 static void watch_forks(void)
 {
     (void)pthread_atfork(NULL, NULL, count_fork);
-}
-
-bool client_remote_is_of_this_process(const struct client_remote *remote)
-{
-    return remote->fork_number == fork_number;
 }
 
 /* --- The server --- */
@@ -166,7 +161,7 @@ sq_status client_remote_new(const struct client_connect *what, struct sq_error *
     SQ_CLEANUP(client_remote_freep) struct client_remote *remote = calloc(1, sizeof(*remote));
     if (remote == NULL)
         return sq_fail(err, SQ_NOMEM, "a connection");
-    remote->fork_number = fork_number;
+    remote->fork_number = client_fork_number;
     remote->open_flags = what->flags;
     remote->is_readonly = (what->flags & SQLITE_OPEN_READONLY) != 0;
     remote->is_extended = (what->flags & SQLITE_OPEN_EXRESCODE) != 0;

@@ -113,6 +113,15 @@ struct client_statement {
 /* The statement behind a pointer of ours, its connection's mutex entered; NULL: none. Leave with client_remote_leave…(). */
 struct client_statement *client_statement_enter(sqlite3_stmt *pointer);
 
+/* The statement behind a pointer of ours, if its connection's mutex need not be entered; NULL: enter it. */
+static inline struct client_statement *client_statement_peek(const sqlite3_stmt *pointer)
+{
+    if (!client_has_one_thread())
+        return NULL;
+    struct client_statement *statement = client_handle_object(pointer, CLIENT_HANDLE_STATEMENT);
+    return statement != NULL && client_remote_is_of_this_process(statement->remote) ? statement : NULL;
+}
+
 /* A new statement with a number, in no list. NULL: no memory. */
 struct client_statement *client_statement_new(struct client_remote *remote, const char *sql, size_t length,
                                               unsigned prepare_flags);

@@ -19,13 +19,17 @@ enum {
     BATCH_BYTES_FIRST = 32 * 1024,
     BATCH_GROWTH_SHIFT = 2,
     BATCH_GROWTHS_MAX = 5,
-    BATCH_BYTES_MAX = 256 * 1024, /* larger ones leave the caches */
+    BATCH_BYTES_MAX = 128 * 1024, /* larger ones leave the caches, and are more than PGCLIENT_KEEP_BYTES can hold twice */
 };
 
 bool client_statement_is_single(const struct client_statement *statement)
 {
-    return statement->facts.may_call || statement->facts.is_volatile ||
-           client_calls_want_single_rows(statement->remote);
+    const struct native_facts *facts = &statement->facts;
+    /* One that writes computes all of its rows, and calls all of its functions, before it gives the first
+     * (https://sqlite.org/lang_returning.html). */
+    bool calls_by_row = facts->may_call && facts->is_readonly;
+    return calls_by_row || facts->is_volatile ||
+           client_calls_want_single_rows(statement->remote, facts->is_readonly);
 }
 
 void client_statement_put_step(struct client_statement *statement, struct sq_buf *out, bool is_anew)
@@ -54,6 +58,7 @@ enum client_risk client_statement_risk(const struct client_statement *statement)
     case CLIENT_SQL_DATA:
     case CLIENT_SQL_BEGIN:
     case CLIENT_SQL_ATTACH:
+    case CLIENT_SQL_VACUUM:
         break;
     }
     return statement->facts.is_readonly ? CLIENT_RISK_NONE : CLIENT_RISK_WRITE;
@@ -302,8 +307,24 @@ int client_statement_finalize(struct client_statement *statement)
 
 /* --- The interface --- */
 
+/* A row that is there already, if that is all there is to it. */
+static bool step_quickly(struct client_statement *statement)
+{
+    if (statement->state != CLIENT_STATEMENT_ROWS || statement->rows_left == 0 || statement->is_in_request ||
+        client_interrupt_is_raised(statement->remote))
+        return false;
+    client_statement_drop_row(statement);
+    if (!client_statement_read_row(statement))
+        return false;
+    client_remote_note(statement->remote, SQLITE_ROW);
+    return true;
+}
+
 int client_remote_sqlite3_step(sqlite3_stmt *pointer)
 {
+    struct client_statement *quick = client_statement_peek(pointer);
+    if (quick != NULL && step_quickly(quick))
+        return SQLITE_ROW;
     struct client_statement *statement = client_statement_enter(pointer);
     if (statement == NULL)
         return SQLITE_MISUSE;

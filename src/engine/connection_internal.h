@@ -69,7 +69,7 @@ struct engine_connection {
     bool is_attach_allowed; /* true only inside attach(): what it runs is the server's */
     bool is_schema_open;    /* true only while temp.sqlite_parameters is made: statement.c */
     int former_switches[2]; /* the settings that were changed for that */
-    bool is_inferring;      /* true only inside infer_statement_types(), which runs nothing */
+    bool is_inferring;      /* true only while a program is read through EXPLAIN, which runs nothing */
     struct engine_attached attached[ENGINE_ATTACHED_MAX];
     size_t attached_count;
     struct infer_cache *infer_cache; /* made on first use */

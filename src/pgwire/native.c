@@ -87,7 +87,7 @@ void native_put_value(struct sq_buf *buf, const struct sq_value *value)
 }
 
 /* A value whose tag has been read. */
-static void get_tagged(struct pgwire_cursor *cursor, uint8_t tag, struct sq_value *ret_value)
+static inline void get_tagged(struct pgwire_cursor *cursor, uint8_t tag, struct sq_value *ret_value)
 {
     switch (tag) {
     case NATIVE_TAG_NULL:
@@ -133,6 +133,14 @@ static void get_tagged(struct pgwire_cursor *cursor, uint8_t tag, struct sq_valu
 void native_get_value(struct pgwire_cursor *cursor, struct sq_value *ret_value)
 {
     get_tagged(cursor, pgwire_get_u8(cursor), ret_value);
+}
+
+void native_get_values(struct pgwire_cursor *cursor, struct sq_value *values, size_t count)
+{
+    struct pgwire_cursor at = *cursor; /* in registers */
+    for (size_t i = 0; i < count; i++)
+        get_tagged(&at, pgwire_get_u8(&at), &values[i]);
+    *cursor = at;
 }
 
 void native_put_any(struct sq_buf *buf, const struct native_value *value)
