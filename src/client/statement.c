@@ -247,8 +247,7 @@ void client_statements_free(struct client_remote *remote)
 static void trip(struct client_statement *statement)
 {
     struct client_remote *remote = statement->remote;
-    bool is_open =
-        statement->batch_code == SQLITE_ROW && statement->connection_number == remote->connection_number;
+    bool is_open = statement->batch_code == SQLITE_ROW && statement->connection_number == remote->connection_number;
     if (is_open)
         client_request_tell(remote, NATIVE_RESET_ASYNC, statement->number, true);
     client_real.sqlite3_free(statement->pending.message);
@@ -263,7 +262,8 @@ void client_statements_trip(struct client_remote *remote)
     SQ_LIST_FOREACH (i, &remote->statements) {
         struct client_statement *statement = SQ_CONTAINER_OF(i, struct client_statement, links);
         /* What a statement that writes has still to do, its own server says. */
-        bool is_read = statement->kind == CLIENT_SQL_DATA && statement->facts.is_readonly;
+        bool is_read = (statement->kind == CLIENT_SQL_SELECT || statement->kind == CLIENT_SQL_DATA) &&
+                       statement->facts.is_readonly;
         if (is_read && statement->state == CLIENT_STATEMENT_ROWS && !statement->is_in_request)
             trip(statement);
     }
