@@ -1,8 +1,8 @@
 /* client/outcome.c: see outcome.h. */
 #include "client/outcome.h"
 
+#include <poll.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "client/connect.h"
@@ -34,10 +34,15 @@ static bool pause_until(int64_t until_us, int64_t *pause_us)
 {
     if (sq_clock_now_us() + *pause_us >= until_us)
         return false;
-    const struct timespec pause = {.tv_nsec = *pause_us * 1000};
-    (void)nanosleep(&pause, NULL); /* a signal only makes it shorter */
+    /* Nothing tells when a server is there again, or a session has gone. A signal only makes it shorter. */
+    (void)poll(NULL, 0, (int)(*pause_us / SQ_US_PER_MS));
     *pause_us = *pause_us * 2 < PAUSE_US_MAX ? *pause_us * 2 : PAUSE_US_MAX;
     return true;
+}
+
+static void say_why(struct outcome_told *told, const char *why)
+{
+    client_real.sqlite3_snprintf((int)sizeof(told->why), told->why, "the server cannot be asked: %s", why);
 }
 
 /* Connects, unless there is a connection. False: the server cannot be reached; told->why says it. */
@@ -53,7 +58,7 @@ static bool reach(struct client_remote *remote, struct outcome_told *told)
         status = remote->client == NULL ? client_connect_again(remote, &err) : SQ_OK;
     } while (status != SQ_OK && status != SQ_INVALID && status != SQ_NOT_FOUND && pause_until(until_us, &pause_us));
     if (status != SQ_OK)
-        client_real.sqlite3_snprintf((int)sizeof(told->why), told->why, "the server cannot be asked: %s", err.text);
+        say_why(told, err.text);
     return status == SQ_OK;
 }
 
@@ -89,12 +94,15 @@ static void ask(struct client_remote *remote, const struct client_sent *sent, st
     int64_t pause_us = PAUSE_US_MIN;
     bool is_told = false;
     const struct client_state state = remote->state;
-    *told = (struct outcome_told){.outcome = OUTCOME_UNKNOWN, .why = "the server does not remember"};
+    *told = (struct outcome_told){.outcome = OUTCOME_UNKNOWN};
     sq_assert(sent->number > 0 && remote->call_depth == 0 && !remote->is_connecting);
     remote->is_connecting = true;
     while (reach(remote, told)) {
         is_told = ask_once(remote, sent, told);
-        if ((is_told && told->outcome != OUTCOME_LIVE) || !pause_until(until_us, &pause_us))
+        bool is_settled = is_told && told->outcome != OUTCOME_LIVE;
+        /* What was not just cut would not be otherwise the next time. */
+        bool is_useless = !is_told && remote->loss.kind != CLIENT_LOSS_BROKEN;
+        if (is_settled || is_useless || !pause_until(until_us, &pause_us))
             break;
     }
     remote->is_connecting = false;
@@ -102,7 +110,9 @@ static void ask(struct client_remote *remote, const struct client_sent *sent, st
     if (is_told && told->outcome != OUTCOME_LIVE)
         return;
     if (is_told)
-        client_real.sqlite3_snprintf((int)sizeof(told->why), told->why, "%s", "its session does not end");
+        say_why(told, "its session does not end");
+    else if (remote->client == NULL && told->why[0] == '\0')
+        say_why(told, remote->loss.why);
     told->outcome = OUTCOME_UNKNOWN;
 }
 
@@ -211,7 +221,7 @@ int client_outcome_settle(struct client_remote *remote, const struct client_sent
     case OUTCOME_LIVE:
         break;
     }
-    return fail_unknown(remote, sent, &loss, told.why);
+    return fail_unknown(remote, sent, &loss, told.why[0] != '\0' ? told.why : "the server does not remember");
 }
 
 void client_outcome_end_former(struct client_remote *remote)

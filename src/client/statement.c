@@ -99,6 +99,20 @@ static bool take_word(const char **sql, const char *end, const char *word)
     return true;
 }
 
+/* Whether what is created, behind CREATE, is temporary: said so, or by its name's schema. */
+static bool is_temporary(const char *sql, const char *end)
+{
+    static const char *const words[] = {"VIRTUAL", "TABLE", "VIEW", "TRIGGER", "IF", "NOT", "EXISTS"};
+    if (take_word(&sql, end, "TEMP") || take_word(&sql, end, "TEMPORARY"))
+        return true;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        (void)take_word(&sql, end, words[i]);
+    if (!take_word(&sql, end, "temp"))
+        return false;
+    sql = skip_blanks(sql, end);
+    return sql < end && *sql == '.';
+}
+
 static enum client_sql_kind kind_of(const char *sql, size_t length)
 {
     static const struct {
@@ -117,9 +131,7 @@ static enum client_sql_kind kind_of(const char *sql, size_t length)
         if (take_word(&sql, end, words[i].word))
             return words[i].kind;
     }
-    if (take_word(&sql, end, "CREATE") && (take_word(&sql, end, "TEMP") || take_word(&sql, end, "TEMPORARY")))
-        return CLIENT_SQL_TEMPORARY;
-    return CLIENT_SQL_OTHER;
+    return take_word(&sql, end, "CREATE") && is_temporary(sql, end) ? CLIENT_SQL_TEMPORARY : CLIENT_SQL_OTHER;
 }
 
 /* --- Making and taking back --- */

@@ -51,13 +51,13 @@ enum client_risk client_statement_risk(const struct client_statement *statement)
         return CLIENT_RISK_NONE;
     case CLIENT_SQL_TEMPORARY: /* what it makes is gone with the connection */
     case CLIENT_SQL_DETACH:    /* what it detaches is attached again */
+    case CLIENT_SQL_ATTACH:    /* to memory; others are client_attach_step()'s */
         return CLIENT_RISK_NONE;
     case CLIENT_SQL_PRAGMA:
         return statement->facts.is_readonly ? CLIENT_RISK_NONE : CLIENT_RISK_PRAGMA;
     case CLIENT_SQL_OTHER:
     case CLIENT_SQL_DATA:
     case CLIENT_SQL_BEGIN:
-    case CLIENT_SQL_ATTACH:
     case CLIENT_SQL_VACUUM:
         break;
     }

@@ -9,6 +9,7 @@ and lets the others try every combination; it prints its seed, which SQLD_NETWOR
 import os
 import random
 import signal
+import struct
 import subprocess
 import time
 
@@ -23,6 +24,7 @@ SEED = int(os.environ.get("SQLD_NETWORK_SEED", random.SystemRandom().randrange(1
 # What an application need not notice: it stands alone, and nothing of it is lost with the connection.
 HARMLESS = {"first", "second", "exec", "half", "ddl", "update", "last", "row"}
 MANY_ROWS = 200
+INSERT = 3  # the index of the first INSERT: behind the start-up packet, BUSY_TIMEOUT and PREPARE
 
 
 class Application:
@@ -137,6 +139,19 @@ def test_without_cuts_all_is_done(played):
     assert len(proxy.connections) == 1
 
 
+@pytest.mark.parametrize("script", ["temporary", "schema", "memory"])
+def test_what_cannot_come_back_is_told_with_what_was_done(played, logged, script):
+    """A temporary table, and the same by another name; a database in memory that was attached, which takes two requests."""
+    play, proxy = played
+    first = 5000 + 100 * ["temporary", "schema", "memory"].index(script)
+    request = INSERT + (2 if script == "memory" else 1)
+    assert play((TO_SERVER, request, "before", "rst"), first, script) == {"first": "not", "last": "done"}
+    play(None, first + 1, script)
+    answers = proxy.connections[0].counts[TO_CLIENT]
+    told = play((TO_CLIENT, answers - 2, "before", "half"), first + 2, script)
+    assert told == {"first": "committed", "last": "done"}
+
+
 def cuts_of(counts):
     """Every place of a conversation with so many messages; how it is cut there takes turns, or is everything."""
     turn = 0
@@ -238,7 +253,7 @@ def test_a_server_that_is_killed_and_comes_back(lonely):
             server.kill9()
             server.restart()
             told = one.end((index, where))
-            verdicts.update({v.split(" ", 1)[0]: v for v in told.values()})
+            verdicts.update({v.split(" ", 1)[0]: v for t, v in told.items() if t != "open"})
             with server.connect() as looker:
                 compare(looker, 10 * run + (where == "after"), told, (index, where), may_be_unknown=True)
     assert set(verdicts) == {"done", "not", "unknown"}
@@ -249,7 +264,7 @@ def test_a_server_that_is_gone_is_an_error_and_no_signal(lonely):
     server, proxy, application = lonely
     one = application("&connect_timeout=1")
     proxy.on_cut = server.process.kill
-    proxy.plan((TO_SERVER, 3, "after", "rst"))
+    proxy.plan((TO_SERVER, INSERT, "after", "rst"))
     one.begin("few", 2)
     told = one.end()
     assert told["first"].startswith("unknown the connection to 127.0.0.1:") and "cannot be asked" in told["first"]
@@ -264,7 +279,7 @@ def test_a_server_that_stands_still_is_waited_for_and_never_asked_twice(lonely, 
     one = application("&read_timeout=1&connect_timeout=1")
     last = answers_of_few(proxy, one)
     proxy.on_cut = lambda: server.process.send_signal(signal.SIGSTOP)
-    cut = (TO_CLIENT, last - 3, where, "silent") if where == "before" else (TO_SERVER, 3, where, "silent")
+    cut = (TO_CLIENT, last - 3, where, "silent") if where == "before" else (TO_SERVER, INSERT, where, "silent")
     proxy.plan(cut)
     one.begin("few", 2)
     told = one.end()
@@ -285,7 +300,7 @@ def test_a_server_that_goes_on_in_time_is_asked(lonely):
     server, proxy, application = lonely
     one = application("&read_timeout=1&connect_timeout=60")
     proxy.on_cut = lambda: server.process.send_signal(signal.SIGSTOP)
-    proxy.plan((TO_SERVER, 3, "after", "silent"))
+    proxy.plan((TO_SERVER, INSERT, "after", "silent"))
     one.begin("few", 2)
     poll(lambda: len(proxy.connections) == 2, "it connects again")
     server.process.send_signal(signal.SIGCONT)
@@ -293,6 +308,73 @@ def test_a_server_that_goes_on_in_time_is_asked(lonely):
     with server.connect() as looker:
         compare(looker, 2, told, "stopped")
     assert {v for t, v in told.items() if t != "first"} == {"done"} and told["first"] in ("done", "not")
+
+
+def with_body(message, body):
+    return message[:1] + struct.pack("!I", len(body) + 4) + body
+
+
+HEAD_BYTES = 38  # of an answer, docs/protocol.md
+NONSENSE = {
+    "no state": lambda body: body[:HEAD_BYTES],
+    "a state that there is not": lambda body: body[:HEAD_BYTES] + b"\x04",
+    "more than a state": lambda body: body[:HEAD_BYTES] + b"\x02\x00",
+    "half of what was done": lambda body: body[:-1],
+    "more than what was done": lambda body: body + b"\x00",
+    "half a head": lambda body: body[:20],
+    "nothing": lambda body: b"",
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_a_server_whose_answer_makes_no_sense_is_not_believed(lonely, what):
+    """The answer to OUTCOME is the first one of the second connection. The application is told soon, and goes on."""
+    server, proxy, application = lonely
+    tampered = []
+
+    def tamper(connection, direction, message):
+        if direction == TO_CLIENT and message[:1] == b"y" and len(proxy.connections) == 2 and not tampered:
+            tampered.append(message)
+            return with_body(message, NONSENSE[what](message[5:]))
+        return message
+
+    proxy.tamper = tamper
+    proxy.plan((TO_CLIENT, answer_to_insert(proxy, application), "before", "fin"))
+    one = application()
+    told = one.play("few", 2)
+    assert len(tampered) == 1 and len(tampered[0]) == 5 + HEAD_BYTES + 1 + 4 + 3 * 8 + 4
+    with server.connect() as looker:
+        compare(looker, 2, told, what, may_be_unknown=True)
+    assert told["first"].startswith("unknown") and "makes no sense" in told["first"], told
+    assert {v for t, v in told.items() if t != "first"} == {"done"}
+
+
+def answer_to_insert(proxy, application):
+    """The index of the server's answer to the first INSERT: behind what it says at start-up, BUSY_TIMEOUT and PREPARE."""
+    proxy.plan(None)
+    kinds = []
+    before, proxy.tamper = proxy.tamper, lambda _, direction, m: (kinds.append(m[:1]) if direction == TO_CLIENT else None, m)[1]
+    application().play("few", 1)
+    proxy.tamper = before
+    return kinds.index(b"y") + 2
+
+
+def test_an_error_of_the_disk_is_asked_about(lonely):
+    """It is said in place of answers to what may have been committed."""
+    server, proxy, application = lonely
+    at = answer_to_insert(proxy, application)
+    fields = b"SFATAL\0VFATAL\0C58030\0Mcould not write\0\0"
+
+    def tamper(connection, direction, message):
+        is_answer = direction == TO_CLIENT and connection is proxy.connections[0] and connection.counts[TO_CLIENT] == at + 1
+        return b"E" + struct.pack("!I", len(fields) + 4) + fields if is_answer else message
+
+    proxy.tamper = tamper
+    proxy.plan(None)
+    told = application().play("few", 2)
+    with server.connect() as looker:
+        compare(looker, 2, told, "the disk")
+    assert told["first"] == "done"  # this server's disk is well: it was asked
 
 
 # --- where to ---

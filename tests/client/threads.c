@@ -156,7 +156,8 @@ static void *use_calls(void *argument)
 static void part_calls(void)
 {
     sqlite3 *db = connect_to();
-    check(db, "function", sqlite3_create_function(db, "called", 1, SQLITE_UTF8, NULL, count_call, NULL, NULL), SQLITE_OK);
+    check(db, "function", sqlite3_create_function(db, "called", 1, SQLITE_UTF8, NULL, count_call, NULL, NULL),
+          SQLITE_OK);
     run_threads(use_calls, db);
     check(db, "close", sqlite3_close(db), SQLITE_OK);
     printf("%d\n", atomic_load(&inserted));
@@ -250,7 +251,7 @@ int main(int argc, char **argv)
         const char *name;
         void (*part)(void);
     } parts[] = {
-        {"shared", part_shared}, {"many", part_many},     {"calls", part_calls},
+        {"shared", part_shared},       {"many", part_many},     {"calls", part_calls},
         {"interrupt", part_interrupt}, {"signal", part_signal},
     };
     if (argc != 3)

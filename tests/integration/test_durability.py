@@ -2,12 +2,14 @@
 final. The server runs with tests/lib/slow_disk.c before its C library."""
 
 import select
+import struct
 import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
+from native import OUTCOME, Native, prepare_step, request
 from server import poll
 from wire import (
     Closed,
@@ -403,3 +405,44 @@ def test_the_log_shrinks_again_when_a_long_read_is_over(start):
             return wal.stat().st_size <= WAL_BYTES_MAX
 
         poll(has_shrunk, "the log is begun anew")
+
+
+# --- what a session that has ended has done: OUTCOME of docs/protocol.md ---
+
+OUTCOME_UNKNOWN, OUTCOME_DONE, OUTCOME_LIVE = 0, 1, 3
+
+
+def lost_insert(server, disk):
+    """A session of native mode whose client goes away before it has its answer: its key."""
+    key = bytes(range(16))
+    n = Native(server, "main", f"key={key.hex()}")
+    disk.hold()
+    n.send(prepare_step(1, "INSERT INTO t VALUES (2)"))
+    assert is_silent(n.wire)
+    n.close()
+    return key
+
+
+def outcome(n, key):
+    n.send(request(OUTCOME, key + struct.pack("!Q", 1)))
+    return n.recv().rest.take("B")
+
+
+def test_an_outcome_is_told_when_it_is_synced(slow, disk):
+    with Native(slow, "other") as n:
+        key = lost_insert(slow, disk)
+        for _ in range(20):
+            assert outcome(n, key) == OUTCOME_LIVE
+        disk.heal()
+        assert poll(lambda: (state := outcome(n, key)) != OUTCOME_LIVE and [state], "it ends") == [OUTCOME_DONE]
+    with slow.connect() as c:
+        assert c.value("SELECT count(*) FROM t") == "2"
+
+
+def test_an_outcome_that_the_disk_has_not_taken_is_unknown(slow, disk):
+    with Native(slow, "other") as n:
+        key = lost_insert(slow, disk)
+        disk.fail()
+        (disk.directory / "hold").unlink()
+        assert poll(lambda: (state := outcome(n, key)) != OUTCOME_LIVE and [state], "it ends") == [OUTCOME_UNKNOWN]
+    slow.kill9()

@@ -66,7 +66,7 @@ class Connection:
             if self.cut and self.cut[0] == direction and self.is_cut():
                 whole = {"before": b"", "middle": whole[: size // 2], "after": whole}[self.cut[2]]
                 goes_on = False
-            out += whole
+            out += self.proxy.tamper(self, direction, whole)
         self.pending[direction] = pending
         if out:
             target.sendall(out)
@@ -106,6 +106,7 @@ class Proxy:
         self.choose = None  # choose() gives each connection its cut
         self.cut_count = 0
         self.on_cut = lambda: None
+        self.tamper = lambda connection, direction, message: message  # what is passed on instead
         self.thread = threading.Thread(target=self.accept, daemon=True)
         self.thread.start()
 
