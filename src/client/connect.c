@@ -146,7 +146,7 @@ sq_status client_remote_new(const struct client_connect *what, struct sq_error *
     remote->is_readonly = (what->flags & SQLITE_OPEN_READONLY) != 0;
     remote->is_extended = (what->flags & SQLITE_OPEN_EXRESCODE) != 0;
     remote->error.offset = -1;
-    remote->has_powersafe_overwrite = true; /* as the "unix" VFS */
+    remote->has_powersafe_overwrite = true;            /* as the "unix" VFS */
     (void)sem_init(&remote->interrupter_leaves, 0, 0); /* fails for values that are too large only */
     sq_buf_init(&remote->nowhere, NOWHERE_BYTES_MAX);
     sq_list_init(&remote->statements);

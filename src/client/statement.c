@@ -95,6 +95,21 @@ static bool take_word(const char **sql, const char *end, const char *word)
     return true;
 }
 
+/* Behind CREATE: TEMP …, or TABLE temp.name. */
+static bool is_temporary(const char *sql, const char *end)
+{
+    if (take_word(&sql, end, "TEMP") || take_word(&sql, end, "TEMPORARY"))
+        return true;
+    if (!take_word(&sql, end, "TABLE") && !take_word(&sql, end, "VIEW") && !take_word(&sql, end, "TRIGGER") &&
+        !(take_word(&sql, end, "VIRTUAL") && take_word(&sql, end, "TABLE")))
+        return false;
+    (void)(take_word(&sql, end, "IF") && take_word(&sql, end, "NOT") && take_word(&sql, end, "EXISTS"));
+    sql = skip_blanks(sql, end);
+    if (sql < end && strchr("\"[`'", *sql) != NULL)
+        sql++;
+    return take_word(&sql, end, "temp");
+}
+
 static enum client_sql_kind kind_of(const char *sql, size_t length)
 {
     static const struct {
@@ -113,9 +128,7 @@ static enum client_sql_kind kind_of(const char *sql, size_t length)
         if (take_word(&sql, end, words[i].word))
             return words[i].kind;
     }
-    if (take_word(&sql, end, "CREATE") && (take_word(&sql, end, "TEMP") || take_word(&sql, end, "TEMPORARY")))
-        return CLIENT_SQL_TEMPORARY;
-    return CLIENT_SQL_OTHER;
+    return take_word(&sql, end, "CREATE") && is_temporary(sql, end) ? CLIENT_SQL_TEMPORARY : CLIENT_SQL_OTHER;
 }
 
 /* --- Making and taking back --- */
@@ -243,8 +256,7 @@ void client_statements_free(struct client_remote *remote)
 static void trip(struct client_statement *statement)
 {
     struct client_remote *remote = statement->remote;
-    bool is_open =
-        statement->batch_code == SQLITE_ROW && statement->connection_number == remote->connection_number;
+    bool is_open = statement->batch_code == SQLITE_ROW && statement->connection_number == remote->connection_number;
     if (is_open)
         client_request_tell(remote, NATIVE_RESET_ASYNC, statement->number, true);
     client_real.sqlite3_free(statement->pending.message);

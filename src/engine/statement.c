@@ -422,8 +422,8 @@ static void note_trip(struct engine_statement *statement, int result)
     bool is_rollback = (statement->traits & ENGINE_EFFECT_ROLLBACK) != 0 && result == SQLITE_DONE && !is_explain;
     if (native->has_changed_schema && (is_rollback || (is_over && result != SQLITE_DONE)))
         native->has_tripped = true;
-    bool is_temporary = (statement->effects & ENGINE_EFFECT_CONNECTION) != 0 &&
-                        (statement->traits & ENGINE_EFFECT_OWN) != 0;
+    bool is_temporary =
+        (statement->effects & ENGINE_EFFECT_CONNECTION) != 0 && (statement->traits & ENGINE_EFFECT_OWN) != 0;
     if (((statement->effects & ENGINE_EFFECT_SCHEMA) != 0 || is_temporary) && !is_explain)
         native->has_changed_schema = true;
     if (is_over) /* ROLLBACK TO leaves it as it is, as in SQLite */
