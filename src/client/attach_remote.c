@@ -54,8 +54,9 @@ static char *as_expression(struct client_piece piece)
         second = client_token(&at);
     }
     bool is_name = first.length > 0 && second.length == 0 &&
-                   (client_is_word(first.start[0]) || strchr("\"`[", first.start[0]) != NULL) && first.start[0] != '$' &&
-                   !(first.start[0] >= '0' && first.start[0] <= '9') && !client_piece_is(first, "NULL");
+                   (client_is_word(first.start[0]) || strchr("\"`[", first.start[0]) != NULL) &&
+                   first.start[0] != '$' && !(first.start[0] >= '0' && first.start[0] <= '9') &&
+                   !client_piece_is(first, "NULL");
     char *made = NULL;
     if (copy != NULL && is_name && client_is_word(first.start[0]))
         made = client_real.sqlite3_mprintf("'%.*s'", (int)first.length, first.start);
@@ -77,8 +78,7 @@ static int evaluate(struct client_statement *statement, char **ret_file, char **
     char *left = as_expression(file), *right = as_expression(schema);
     char *both = left != NULL && right != NULL ? client_real.sqlite3_mprintf("%s\n,%s", left, right) : NULL;
     sqlite3_stmt *row = NULL;
-    int code =
-        both != NULL ? client_evaluate(statement, both, &row) : client_error_set(remote, SQLITE_NOMEM, NULL);
+    int code = both != NULL ? client_evaluate(statement, both, &row) : client_error_set(remote, SQLITE_NOMEM, NULL);
     if (code == SQLITE_OK) {
         const char *texts[2];
         for (int i = 0; i < 2; i++)

@@ -458,8 +458,7 @@ bool client_databases_name_files(const struct client_remote *remote, uint32_t ro
         const char *path = file_of(remote, &name);
         file = (struct sq_value){.kind = SQ_VALUE_TEXT, .bytes = {path, strlen(path)}};
         if (remote->main_name != NULL && number.kind == SQ_VALUE_INTEGER && number.integer == 0)
-            name = (struct sq_value){.kind = SQ_VALUE_TEXT,
-                                     .bytes = {remote->main_name, strlen(remote->main_name)}};
+            name = (struct sq_value){.kind = SQ_VALUE_TEXT, .bytes = {remote->main_name, strlen(remote->main_name)}};
         native_put_value(out, &number);
         native_put_value(out, &name);
         native_put_value(out, &file);

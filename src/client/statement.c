@@ -107,8 +107,12 @@ static bool is_temporary(const char *sql, const char *end)
         return true;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         (void)take_word(&sql, end, words[i]);
+    sql = skip_blanks(sql, end);
+    bool is_quoted = sql < end && strchr("\"[`'", *sql) != NULL;
+    sql += is_quoted;
     if (!take_word(&sql, end, "temp"))
         return false;
+    sql += is_quoted && sql < end;
     sql = skip_blanks(sql, end);
     return sql < end && *sql == '.';
 }

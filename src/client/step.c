@@ -67,6 +67,7 @@ enum client_risk client_statement_risk(const struct client_statement *statement)
 /* Keeps the bytes of so many rows. False: they make no sense, or no memory. */
 static bool keep_batch(struct client_statement *statement, uint32_t rows, struct pgwire_bytes bytes)
 {
+    sq_assert(bytes.data != NULL || bytes.length == 0);
     /* A value has one byte at least; rows without columns do not exist. */
     if (rows > bytes.length || (rows > 0 && statement->column_count == 0))
         return false;

@@ -113,7 +113,8 @@ static int fail_as(struct client_remote *remote, const struct client_remote *oth
 static int into_database(struct client_remote *remote, const struct client_temporary *copy, struct client_remote *other)
 {
     /* The first page may be there: it says that there is a write-ahead log. */
-    static const char look[] = "SELECT 1 FROM pragma_page_count WHERE page_count > 1 OR (SELECT count(*) FROM sqlite_schema)";
+    static const char look[] =
+        "SELECT 1 FROM pragma_page_count WHERE page_count > 1 OR (SELECT count(*) FROM sqlite_schema)";
     bool is_written = false;
     int code = client_remote_exec(other, look, note_row, &is_written);
     if (code != SQLITE_OK)

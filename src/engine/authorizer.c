@@ -135,6 +135,14 @@ static unsigned native_effects(const struct engine_connection *connection, int a
     case SQLITE_DROP_TEMP_VIEW:
     case SQLITE_DROP_TEMP_TRIGGER:
         return ENGINE_EFFECT_OWN;
+    case SQLITE_CREATE_TABLE: /* CREATE TABLE temp.t is one of these */
+    case SQLITE_CREATE_INDEX:
+    case SQLITE_CREATE_VIEW:
+    case SQLITE_CREATE_TRIGGER:
+    case SQLITE_DROP_TABLE:
+    case SQLITE_DROP_INDEX:
+    case SQLITE_DROP_VIEW:
+    case SQLITE_DROP_TRIGGER:
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
     case SQLITE_DELETE:

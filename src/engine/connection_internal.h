@@ -23,12 +23,12 @@ enum engine_effect {
     ENGINE_EFFECT_HIDDEN = 8,     /* may write where SQLite says that it only reads */
     ENGINE_EFFECT_FILES = 1024,   /* shows the files of databases: PRAGMA database_list */
     /* of native connections only: */
-    ENGINE_EFFECT_OWN = 16,      /* writes what nobody else sees */
-    ENGINE_EFFECT_SHARED = 32,   /* may write what others see */
-    ENGINE_EFFECT_ATTACH = 64,   /* attaches what only a request may attach */
-    ENGINE_EFFECT_DETACH = 128,  /* detaches */
-    ENGINE_EFFECT_VOLATILE = 256, /* asks what the last statement did */
-    ENGINE_EFFECT_ROLLBACK = 512, /* ROLLBACK, ROLLBACK TO */
+    ENGINE_EFFECT_OWN = 16,         /* writes what nobody else sees */
+    ENGINE_EFFECT_SHARED = 32,      /* may write what others see */
+    ENGINE_EFFECT_ATTACH = 64,      /* attaches what only a request may attach */
+    ENGINE_EFFECT_DETACH = 128,     /* detaches */
+    ENGINE_EFFECT_VOLATILE = 256,   /* asks what the last statement did */
+    ENGINE_EFFECT_ROLLBACK = 512,   /* ROLLBACK, ROLLBACK TO */
     ENGINE_EFFECT_PARAMETERS = 2048 /* creates temp.sqlite_parameters: not the authorizer's */
 };
 

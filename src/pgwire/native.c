@@ -180,9 +180,9 @@ enum { ANSWER_AUTOCOMMIT = 1, ANSWER_ERROR = 2, ANSWER_FACTS = 4, ANSWER_TRIPPED
 void native_put_answer(struct sq_buf *buf, const struct native_answer *answer)
 {
     sq_buf_put_u32(buf, (uint32_t)answer->result);
-    sq_buf_put_u8(buf, (uint8_t)((answer->is_autocommit ? ANSWER_AUTOCOMMIT : 0) |
-                                 (answer->has_error ? ANSWER_ERROR : 0) | (answer->has_facts ? ANSWER_FACTS : 0) |
-                                 (answer->has_tripped ? ANSWER_TRIPPED : 0)));
+    sq_buf_put_u8(buf,
+                  (uint8_t)((answer->is_autocommit ? ANSWER_AUTOCOMMIT : 0) | (answer->has_error ? ANSWER_ERROR : 0) |
+                            (answer->has_facts ? ANSWER_FACTS : 0) | (answer->has_tripped ? ANSWER_TRIPPED : 0)));
     sq_buf_put_u8(buf, answer->txn_state);
     sq_buf_put_u64(buf, (uint64_t)answer->changes);
     sq_buf_put_u64(buf, (uint64_t)answer->total_changes);

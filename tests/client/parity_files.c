@@ -21,7 +21,8 @@ static void list_databases(const char *sql)
     sqlite3_stmt *stmt;
     result(db, sql, sqlite3_prepare_v2(db, sql, -1, &stmt, NULL));
     while (sqlite3_step(stmt) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(stmt, 1), *file = (const char *)sqlite3_column_text(stmt, 2);
+        const char *name = (const char *)sqlite3_column_text(stmt, 1),
+                   *file = (const char *)sqlite3_column_text(stmt, 2);
         const char *known = sqlite3_db_filename(db, name);
         say("%d %s %s %d", sqlite3_column_int(stmt, 0), name, base_of(file), strcmp(file, known != NULL ? known : ""));
     }
@@ -135,7 +136,8 @@ void part_metadata(void)
     static const char *const columns[] = {"a", "b", "c", "d", "nope"};
     const char *types[5] = {NULL}, *collations[5] = {NULL};
     db = open_database(first_name);
-    run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b VARCHAR(7) COLLATE NOCASE NOT NULL, c COLLATE rtrim, d ANY THING)");
+    run(db,
+        "CREATE TABLE t(a INTEGER PRIMARY KEY, b VARCHAR(7) COLLATE NOCASE NOT NULL, c COLLATE rtrim, d ANY THING)");
     for (int i = 0; i < 5; i++) {
         int numbers[3];
         int code = sqlite3_table_column_metadata(db, "main", "t", columns[i], &types[i], &collations[i], &numbers[0],

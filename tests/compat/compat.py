@@ -66,7 +66,8 @@ def compare_program(module, work, *, place=REMOTE, keep_baseline=False):
     module.prepare(work)
     before = baseline(module, work, keep_baseline)
     after = run_once(module, DROP_IN, work, place)
-    compared = compare(before, after, read_known(KNOWN) if place != LOCAL else ())
+    known = read_known(KNOWN, place == REMOTE_WITH_MEMORY) if place != LOCAL else ()
+    compared = compare(before, after, known)
     if place == REMOTE_WITH_MEMORY:
         compared.stale.clear()  # the list is about the usual place
     return compared

@@ -116,7 +116,14 @@ def test_the_list_is_read_and_what_makes_no_sense_in_it_is_an_error(tmp_path):
         Known("one", "unit c*", "by chance", True),
         Known("two", "unit a", "else"),
     ]
-    for wrong in ("unit a -- before any program\n", "[one]\nunit a\n", "[one]\nunit a -- \n", "[one]\n -- why\n"):
+    path.write_text("[one]\na -- why\n[one, memory]\nb -- else\n[two]\nc -- what\n")
+    assert [known.pattern for known in read_known(path)] == ["a", "c"]
+    assert [(known.program, known.pattern) for known in read_known(path, with_memory=True)] == [
+        ("one", "a"),
+        ("one", "b"),
+        ("two", "c"),
+    ]
+    for wrong in ("unit a -- before any program\n", "[one, disk]\nunit a -- b\n", "[one]\nunit a\n", "[one]\nunit a -- \n", "[one]\n -- why\n"):
         path.write_text(wrong)
         with pytest.raises(ValueError):
             read_known(path)

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "engine/database.h"
 #include "sched/scheduler.h"
+#include "sched/scheduler_internal.h"
 
 enum { CLIENTS = 3, RUNS_MAX = 1000000 };
 
@@ -224,6 +225,40 @@ static void a_write_waits_for_the_slot_and_is_woken(void **state)
     end(&clients[1], &waiting);
     assert_int_equal(number(&clients[0], "SELECT count(*) FROM t"), 5);
     assert_slot_is_free();
+}
+
+/* A native session has no time for locks of others unless it says so; SQLite knows no checkpointer that is one of them. */
+static void a_native_write_waits_for_the_checkpointer_and_for_no_writer(void **state)
+{
+    static const char sql[] = "INSERT INTO t(a) VALUES (4)";
+    struct client *native = &clients[1];
+    struct statement waiting = {.sink.base.row_cb = on_row};
+    struct slot_ticket ticket;
+    size_t consumed;
+    (void)state;
+    struct sched_database *database = sched_find_database(sched, native->context.database);
+    assert_non_null(database);
+    slot_ticket_init(&ticket, &clients[0].waker);
+    native->context.is_native = true;
+    assert_int_equal(
+        service_prepare_native(native->service, sql, strlen(sql), 0, &waiting.err, &waiting.query.statement, &consumed),
+        SQ_OK);
+
+    assert_true(sched_slot_take_next(&database->slot, &ticket));
+    assert_int_equal(run(native, &waiting), QUERY_WAITING);
+    assert_true(native->context.wake_at_us > 0); /* others may be in front of it when the checkpointer goes */
+    sched_slot_release(&database->slot, &ticket);
+    assert_int_equal(native->wake_count, 1);
+    assert_int_equal(run(native, &waiting), QUERY_DONE);
+
+    assert_true(sched_slot_take(&database->slot, &ticket));
+    waiting.query = (struct query){.statement = waiting.query.statement};
+    assert_int_equal(run(native, &waiting), QUERY_FAILED);
+    assert_int_equal(waiting.err.engine_code, SQLITE_BUSY);
+    sched_slot_release(&database->slot, &ticket);
+    end(native, &waiting);
+    assert_int_equal(number(&clients[0], "SELECT count(*) FROM t"), 4);
+    sched_database_unref(sched, database);
 }
 
 static void writes_that_wait_go_in_the_order_in_which_they_came(void **state)
@@ -716,6 +751,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SCHED_TEST(reads_do_not_wait_for_a_writer),
         SCHED_TEST(a_write_waits_for_the_slot_and_is_woken),
+        SCHED_TEST(a_native_write_waits_for_the_checkpointer_and_for_no_writer),
         SCHED_TEST(writes_that_wait_go_in_the_order_in_which_they_came),
         SCHED_TEST(databases_have_slots_of_their_own),
         SCHED_TEST(lock_timeout_ends_the_wait_with_55P03),
