@@ -411,31 +411,30 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
 
 sq_status engine_statement_row(struct engine_statement *statement, struct sq_value *values, struct sq_error *err)
 {
+    sqlite3_stmt *stmt = statement->stmt;
     for (size_t i = 0; i < statement->column_count; i++) {
-        /* Once to the column, and then to the value: sqlite3_column_…() would find it anew each time. That it is an
-         * unprotected one (sqlite.org/c3ref/value.html) does not matter to a connection with one thread at a time. */
-        sqlite3_value *column = sqlite3_column_value(statement->stmt, (int)i);
+        int column = (int)i;
         struct sq_value *value = &values[i];
-        switch (sqlite3_value_type(column)) {
+        switch (sqlite3_column_type(stmt, column)) {
         case SQLITE_INTEGER:
             value->kind = SQ_VALUE_INTEGER;
-            value->integer = sqlite3_value_int64(column);
+            value->integer = sqlite3_column_int64(stmt, column);
             break;
         case SQLITE_FLOAT:
             value->kind = SQ_VALUE_REAL;
-            value->real = sqlite3_value_double(column);
+            value->real = sqlite3_column_double(stmt, column);
             break;
         case SQLITE_TEXT:
             value->kind = SQ_VALUE_TEXT;
-            value->bytes.data = (const char *)sqlite3_value_text(column);
-            value->bytes.length = (size_t)sqlite3_value_bytes(column);
+            value->bytes.data = (const char *)sqlite3_column_text(stmt, column);
+            value->bytes.length = (size_t)sqlite3_column_bytes(stmt, column);
             if (SQ_UNLIKELY(value->bytes.data == NULL))
                 return sq_fail(err, SQ_NOMEM, "out of memory for a value");
             break;
         case SQLITE_BLOB:
             value->kind = SQ_VALUE_BLOB;
-            value->bytes.data = sqlite3_value_blob(column);
-            value->bytes.length = (size_t)sqlite3_value_bytes(column);
+            value->bytes.data = sqlite3_column_blob(stmt, column);
+            value->bytes.length = (size_t)sqlite3_column_bytes(stmt, column);
             if (SQ_UNLIKELY(value->bytes.data == NULL && value->bytes.length > 0))
                 return sq_fail(err, SQ_NOMEM, "out of memory for a value");
             break;

@@ -35,12 +35,15 @@ def asked(server, scratch):
         recorder = Recorder(server.port)
         head = f"""
             import sqlite3, threading
-            db = sqlite3.connect("postgresql://app@127.0.0.1:{recorder.port}/{scratch}?sslmode=disable", isolation_level=None)
+            url = "postgresql://app@127.0.0.1:{recorder.port}/{scratch}?sslmode=disable"
+            db = sqlite3.connect(url, isolation_level=None)
             def mark():
                 db.execute("SELECT 'the mark'").fetchall()
         """
         code = textwrap.dedent(head) + textwrap.dedent(code) + "\ndb.close()\n"
-        done = subprocess.run([PYTHON, "-c", code], env=environment("drop-in"), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [PYTHON, "-c", code], env=environment("drop-in"), capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr
         (stream,) = recorder.take()
         before, found, after = stream.partition(b"SELECT 'the mark'")
