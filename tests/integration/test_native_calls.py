@@ -249,7 +249,8 @@ def test_facts_tell_whether_a_statement_may_call(c):
         return c.prepare(sql)[1].facts.may_call
 
     for sql in ("SELECT * FROM t", "SELECT abs(a), max(a) FROM t WHERE b LIKE 'x%'", "EXPLAIN SELECT twice(1)",
-                "WITH x(y) AS (SELECT a FROM t) SELECT y FROM x ORDER BY y", "VALUES (1)", "SELECT twic FROM (SELECT 1 AS twic)"):
+                "WITH x(y) AS (SELECT a FROM t) SELECT y FROM x ORDER BY y", "VALUES (1)",
+                "SELECT twic FROM (SELECT 1 AS twic)"):
         assert not calls(sql), sql
     c.ok("CREATE TABLE g(a, b AS (twice(a)))")
     c.ok("CREATE TABLE k(a CHECK (twice(a) > 0))")
