@@ -10,8 +10,9 @@
 #                       those that cut its network and use it from many threads
 #     make check-tsan   the same under ThreadSanitizer
 #     make check-fuzz   every fuzzer on its corpus and FUZZ_RUNS (20000) inputs, the same ones every time
-#     make soak         long runs for SOAK_SECONDS (600) each: power cuts in a working server; a network that is cut again and
-#                       again between the drop-in and a server
+#     make soak         long runs for SOAK_SECONDS (600) each: power cuts in a working server; the log and the memory of one
+#                       that writes under readers who never cease (SOAK_SECONDS=3600: an hour); a network that is cut again
+#                       and again between the drop-in and a server
 #     make fuzz         every fuzzer for FUZZ_SECONDS (60), from a random place
 #     make bench        sqld beside PostgreSQL and SQLite, into docs/benchmarks.md: some ten minutes, on a machine that does
 #                       nothing else (BENCH_SECONDS=1 BENCH_ROUNDS=1 BENCH_ONLY=select,result: a quick look)
@@ -118,6 +119,7 @@ check-tsan: deps-build deps-test venv
 soak: build venv
 	@ninja -C $(BUILD) --quiet unit_crash_cuts
 	@$(BUILD)/tests/unit_crash_cuts --seconds $(SOAK_SECONDS) $(SOAK_ARGS)
+	@SQLD_SOAK_SECONDS=$(SOAK_SECONDS) SQLD_BIN=$(abspath $(BUILD))/bin/sqld build/venv/bin/pytest -q -s -n 0 tests/integration/test_soak.py
 	@SQLD_NETWORK_SECONDS=$(SOAK_SECONDS) SQLD_BIN=$(abspath $(BUILD))/bin/sqld build/venv/bin/python -m pytest -q -s -n 0 \
 		--timeout $$(($(SOAK_SECONDS) * 2 + 600)) tests/client/test_network.py
 
@@ -133,7 +135,8 @@ check-fuzz: fuzzers
 
 bench: deps-build deps-bench
 	@$(MAKE) --no-print-directory build
-	@$(MAKE) --no-print-directory --silent $(BUILD)/bench/load $(BUILD)/bench/floor $(BUILD)/bench/embedded
+	@$(MAKE) --no-print-directory --silent $(BUILD)/bench/load $(BUILD)/bench/floor $(BUILD)/bench/embedded \
+		$(BUILD)/bench/dropin
 	@bench/bench.py --build $(BUILD)
 
 # Sources that Debian does not package come from its source packages; what cannot be had is skipped, visibly.
@@ -148,7 +151,7 @@ endif
 bench_flags = -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Werror
 $(BUILD)/bench/load: bench_packages = libpq
-$(BUILD)/bench/embedded: bench_packages = sqlite3
+$(BUILD)/bench/embedded $(BUILD)/bench/dropin: bench_packages = sqlite3
 $(BUILD)/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	@$(CC) $(bench_flags) $(if $(bench_packages),$$(pkg-config --cflags $(bench_packages))) -o $@ $< -pthread \

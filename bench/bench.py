@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 import report
-from measure import Load, Pgbench, Sample, run_embedded, run_load
+from measure import Load, Pgbench, Sample, count_instructions, run_application, run_embedded, run_load
 from servers import BenchError, Floor, Guard, Postgres, Sqld, keep_log, raise_file_limit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +39,7 @@ CONNECT_THREADS = 8
 FAIR_CLIENTS, FAIR_BASE_CLIENTS = 2000, 8
 ANALYTIC_READERS = 8
 ANALYTIC_PER_CORE = 2
+DROPIN_TURNS, DROPIN_BATCH, DROPIN_COUNT_RUNS = 5, 1000, 2000
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SQLD_CONNECTIONS_MAX, POSTGRES_CONNECTIONS_MAX = 12_000, 1100
 
@@ -83,6 +84,14 @@ SCHEMA = {
         CREATE TABLE digit(n INTEGER NOT NULL);
         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO digit SELECT i FROM n;""",
 }
+# name: (SQL with one parameter in SQLite's spelling, options of load.c and dropin.c, what the drop-in is held against).
+DROPIN = {
+    "dropin_select": (SELECT + "?1", dict(keys=ROWS), "libpq"),
+    "dropin_insert": ("INSERT INTO history(account, delta) VALUES (?1, 1)", dict(keys=ROWS), "libpq"),
+    "dropin_transaction": ("INSERT INTO history(account, delta) VALUES (?1, 1)", dict(keys=ROWS, batch=DROPIN_BATCH), "libpq"),
+    "dropin_scan": ("SELECT id, balance, filler FROM account WHERE id <= ?1", dict(keys=-RESULT_ROWS), "sqlite"),
+    "dropin_local": (SELECT + "?1", dict(keys=ROWS), "sqlite"),
+}
 BULK_TABLE = """DROP TABLE IF EXISTS bulk;
     CREATE TABLE bulk(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL, filler TEXT NOT NULL);"""
 
@@ -96,6 +105,8 @@ class Bench:
         self.memory = memory
         self.load = options.build / "bench" / "load"
         self.embedded = options.build / "bench" / "embedded"
+        self.application = options.build / "bench" / "dropin"
+        self.library = options.build / "lib"
         self.sqld = Sqld(scratch, guard, options.build / "bin" / "sqld", SQLD_CONNECTIONS_MAX)
         self.postgres = Postgres(scratch, guard, POSTGRES_CONNECTIONS_MAX)
         self.servers = [self.postgres, self.sqld]
@@ -224,13 +235,66 @@ class Bench:
                 found[server.key] = {"connections": count, "failed": str(error)}
         self.extra["idle"] = found
 
+    def local_database(self):
+        """The same table in a file of SQLite's, made when it is first wanted."""
+        database = self.scratch / "embedded.db"
+        if not database.exists():
+            run_embedded(self.embedded, database, "make", ROWS, 0)
+            os.sync()
+        return database
+
+    def dropin(self):
+        """The drop-in client beside libpq against the same server, and beside SQLite's own library. Turns are short, and
+        many: it is a small difference that is looked for."""
+        url = f"postgresql://bench@127.0.0.1:{self.sqld.port}/main?sslmode=disable"
+        with self.turn(None):
+            local = self.local_database()
+        for name, (sql, options, beside) in DROPIN.items():
+            if not self.wanted(name):
+                continue
+            place = local if name == "dropin_local" else url
+            try:
+                for key, sample in self.dropin_turns(name, sql, options, beside, place, local).items():
+                    self.keep(name, 1, key, sample.summary())
+                if place is local:
+                    self.count_local(sql, local)
+            except BenchError as error:
+                self.failures.append(f"{name}: {error}")
+            print(f"{name:23}  {report.console_dropin(report.Points(self.points), name)}", flush=True)
+
+    def dropin_turns(self, name, sql, options, beside, place, local):
+        """The drop-in with `place`, and what it is held against, by turns: a Sample of each."""
+        seconds = max(0.2, self.options.seconds / DROPIN_TURNS)
+        runs = {
+            "dropin": lambda: run_application(self.application, self.library, place, sql=sql, seconds=seconds, **options),
+            "libpq": lambda: run_load(self.load, self.sqld, "statement", sql=sql.replace("?1", "$1"), seconds=seconds, **options),
+            "sqlite": lambda: run_application(self.application, None, local, sql=sql, seconds=seconds, **options),
+        }
+        samples = {"dropin": Sample(), beside: Sample()}
+        for _ in range(self.options.rounds * DROPIN_TURNS):
+            for key, sum_of in samples.items():
+                with self.turn(None if key == "sqlite" or place is local else self.sqld):
+                    sample = runs[key]()
+                if sample.errors:
+                    raise BenchError(f"{key}: {sample.errors}")
+                if name == "dropin_scan":
+                    sample.units = sample.rows
+                sum_of.add(sample)
+        return samples
+
+    def count_local(self, sql, local):
+        """How many instructions a statement of a local database takes, with the drop-in and without."""
+        with self.turn(None):
+            counts = {key: count_instructions(self.application, library, local, DROPIN_COUNT_RUNS, sql=sql, keys=ROWS)
+                      for key, library in (("dropin", self.library), ("sqlite", None))}
+        if all(counts.values()):
+            self.extra["local_instructions"] = counts
+
     def sqlite(self):
         """Embedded SQLite, with the settings that sqld's connections have."""
         pragmas = [f"PRAGMA {name}={self.sqld.sql(f'PRAGMA {name}')}" for name in ("cache_size", "mmap_size")]
-        database = self.scratch / "embedded.db"
         with self.turn(None):
-            run_embedded(self.embedded, database, "make", ROWS, 0)
-            os.sync()
+            database = self.local_database()
             for name, mode, rows, statements in (
                     ("embedded_select", "select", ROWS, pragmas),
                     ("embedded_select_transaction", "select", ROWS, [*pragmas, "BEGIN"]),
@@ -270,6 +334,8 @@ class Bench:
             server.sql(SCHEMA[server.key])
         if any(map(self.wanted, STATEMENTS)):
             self.statements()
+        if any(map(self.wanted, DROPIN)):
+            self.dropin()
         for name, section in (("floor", self.network), ("bulk", self.bulk), ("result", self.result), ("connect", self.connect), ("idle", self.idle),
                               ("embedded", self.sqlite), ("analytic", self.analytic), ("fairness", self.fairness)):
             if self.wanted(name):

@@ -6,8 +6,13 @@
  *     run       N connections, one thread, epoll. Each sends the prepared SQL with one parameter, a random key of
  *               1..KEYS, again and again, the next when the answer is in. With --busy, N connections more run BUSY-SQL,
  *               which must not end, all the while.
+ *               With its first statement a server opens what it needs for a connection; latencies are those of
+ *               statements that are sent after every connection has had its first answer.
  *     idle      opens N connections that do nothing; then each runs SQL once and does nothing again.
  *     connect   N threads, each opens a connection and closes it, again and again.
+ *     statement the prepared SQL with one parameter, a random key of 1..KEYS, again and again, on one connection that waits
+ *               for each answer: PQexecPrepared(), everything in binary, every value read. With --batch, so many are one
+ *               transaction. The counterpart over SQLite's interface is dropin.c.
  *     result    SQL, again and again, on one connection. Rows are taken off the socket and counted, not kept: libpq
  *               takes longer to store a row than either server to send it, so that it would measure libpq.
  *     copy      ROWS rows into table bulk by COPY.
@@ -22,6 +27,7 @@
  * `run` stops sending after T seconds and waits for the answers that are still due (ANSWER_WAIT_S at most), so that a
  * statement that waits for ever shows as the longest wait or as unanswered, and not at all as nothing. */
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -47,6 +53,7 @@ enum {
     FILLER_BYTES = 80,
     RESULT_BUFFER_BYTES = 1 << 18,
     ANSWER_WAIT_S = 60,
+    WARM_UP_RUNS = 100,
 };
 #define NS_PER_S INT64_C(1000000000)
 
@@ -219,6 +226,7 @@ struct client {
     PGconn *conn;
     int64_t sent_ns; /* 0: nothing is under way */
     bool is_good;    /* no error so far in the answer that is being read */
+    bool is_warm;    /* has had an answer */
     bool awaits_room;
 };
 
@@ -229,6 +237,8 @@ struct run {
     PGconn **busy;
     uint64_t random;
     int64_t waiting; /* clients with a statement under way */
+    int64_t cold;    /* clients that have had no answer */
+    int64_t warm_ns; /* when the last of them had one; INT64_MAX before */
     int epoll_fd;
 };
 
@@ -259,6 +269,8 @@ static void client_lost(struct run *run, struct client *client)
     if (client->sent_ns != 0)
         run->waiting--;
     client->sent_ns = 0;
+    if (!client->is_warm && --run->cold == 0)
+        run->warm_ns = now_ns();
 }
 
 static void client_send(struct run *run, struct client *client)
@@ -294,7 +306,11 @@ static void client_receive(struct run *run, struct client *client, int64_t end_n
             return;
         }
         int64_t time_ns = now_ns();
-        latency_add(&run->result, time_ns - client->sent_ns);
+        if (client->sent_ns >= run->warm_ns)
+            latency_add(&run->result, time_ns - client->sent_ns);
+        if (!client->is_warm && --run->cold == 0)
+            run->warm_ns = time_ns;
+        client->is_warm = true;
         run->waiting--;
         client->sent_ns = 0;
         if (client->is_good && time_ns <= end_ns)
@@ -354,7 +370,8 @@ static void busy_end(struct run *run)
 
 static void mode_run(const struct options *options)
 {
-    struct run run = {.options = options, .random = (uint64_t)now_ns() | 1};
+    struct run run = {
+        .options = options, .random = (uint64_t)now_ns() | 1, .cold = options->clients, .warm_ns = INT64_MAX};
     run_open(&run);
     ready();
     int64_t begin_ns = now_ns(), end_ns = begin_ns + (int64_t)(options->seconds * 1e9);
@@ -459,6 +476,72 @@ static void mode_connect(const struct options *options)
     result.seconds = (double)(now_ns() - begin_ns) / 1e9;
     report(&result);
     free(connectors);
+}
+
+/* --- statement: one connection --- */
+
+static PGresult *exec_prepared(PGconn *conn, const char *name, int64_t key)
+{
+    uint64_t bytes = htobe64((uint64_t)key);
+    const char *values[] = {(const char *)&bytes};
+    const int lengths[] = {sizeof(bytes)}, formats[] = {1};
+    return PQexecPrepared(conn, name, 1, values, lengths, formats, 1);
+}
+
+/* What an application does with a result: asks for every value. */
+static void read_values(const PGresult *res)
+{
+    for (int row = 0; row < PQntuples(res); row++) {
+        for (int column = 0; column < PQnfields(res); column++) {
+            (void)PQgetisnull(res, row, column);
+            (void)PQgetvalue(res, row, column);
+            (void)PQgetlength(res, row, column);
+        }
+    }
+}
+
+static void prepare_or_die(PGconn *conn, const char *name, const char *sql, int parameter_count)
+{
+    static const Oid int8_oid = 20;
+    PGresult *res = PQprepare(conn, name, sql, parameter_count, &int8_oid);
+    if (PQresultStatus(res) != PGRES_COMMAND_OK)
+        die(sql, PQerrorMessage(conn));
+    PQclear(res);
+}
+
+static void statement_plain(struct result *result, PGconn *conn, const char *name)
+{
+    (void)take_result(result, conn, PQexecPrepared(conn, name, 0, NULL, NULL, NULL, 1));
+}
+
+static void mode_statement(const struct options *options)
+{
+    struct result result = {0};
+    PGconn *conn = connect_or_die(options->conninfo);
+    prepare_or_die(conn, "s", options->sql, 1);
+    prepare_or_die(conn, "begin", "BEGIN", 0);
+    prepare_or_die(conn, "commit", "COMMIT", 0);
+    uint64_t random = (uint64_t)now_ns() | 1;
+    for (int i = 0; i < WARM_UP_RUNS; i++)
+        (void)take_result(&result, conn, exec_prepared(conn, "s", key_next(&random, options->keys)));
+    ready();
+    result.rows = 0;
+    int64_t begin_ns = now_ns(), end_ns = begin_ns + (int64_t)(options->seconds * 1e9), time_ns = begin_ns;
+    for (; time_ns < end_ns; time_ns = now_ns()) {
+        if (options->batch > 1)
+            statement_plain(&result, conn, "begin");
+        for (int64_t i = 0; i < options->batch; i++) {
+            PGresult *res = exec_prepared(conn, "s", key_next(&random, options->keys));
+            read_values(res);
+            if (take_result(&result, conn, res))
+                result.done++;
+        }
+        if (options->batch > 1)
+            statement_plain(&result, conn, "commit");
+    }
+    result.seconds = (double)(time_ns - begin_ns) / 1e9;
+    report(&result);
+    PQfinish(conn);
 }
 
 /* --- result, copy, multi: one connection --- */
@@ -667,7 +750,7 @@ int main(int argc, char **argv)
         const char *name;
         void (*main)(const struct options *);
     } modes[] = {
-        {"run", mode_run},       {"idle", mode_idle}, {"connect", mode_connect},
+        {"run", mode_run},       {"idle", mode_idle}, {"connect", mode_connect}, {"statement", mode_statement},
         {"result", mode_result}, {"copy", mode_copy}, {"multi", mode_multi},
     };
     struct options options;

@@ -1,4 +1,5 @@
-"""Measures one server under one load: pgbench's loads (Pgbench), those of load.c (run_load), and embedded SQLite.
+"""Measures one server under one load: pgbench's loads (Pgbench), those of load.c (run_load), applications of SQLite's
+interface (run_application), and embedded SQLite.
 
 A measurement takes the server's CPU time at two moments, A and B, when nothing but the load goes on: after all connections
 are open and have worked for a while, and before they close. What it costs to open them is not in it, and what is done is
@@ -10,6 +11,7 @@ waits for.
 Latencies are all kept, so percentiles are exact, and those of several runs can be put together."""
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -204,7 +206,8 @@ class Pgbench:
 class Load:
     """A run of the program `load`, step by step: open() it, go(), close(). Use it as a context manager."""
 
-    def __init__(self, program, server, mode, **options):
+    def __init__(self, program, server, mode, environment=None, **options):
+        self.environment = environment
         self.command = [str(program), mode]
         for name, value in options.items():
             self.command += ["--" + name.replace("_", "-"), str(value)]
@@ -214,7 +217,7 @@ class Load:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+                                        stderr=subprocess.PIPE, text=True, env=self.environment)
         try:
             if self.process.stdout.readline() != "ready\n":
                 raise BenchError(self.complaint())
@@ -265,6 +268,48 @@ class Load:
 def run_load(program, server, mode, **options):
     with Load(program, server, mode, **options) as load:
         return load.go()
+
+
+# --- dropin.c: an application of SQLite's interface ---
+
+
+class Place:
+    """What an application opens, in the place of a server."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def conninfo(self):
+        return self.name
+
+
+def application_environment(library):
+    """For a program that is linked with SQLite. `library`: the directory of the drop-in; None: the system's library."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SQLD_", "PG"))}
+    environment.pop("LD_LIBRARY_PATH", None)
+    return environment | ({"LD_LIBRARY_PATH": str(library)} if library else {})
+
+
+def run_application(program, library, database, **options):
+    """A run of dropin.c. The server, if there is one, is not metered: what counts is the time that the application takes."""
+    with Load(program, Place(database), "statement", environment=application_environment(library), **options) as load:
+        return load.go(is_metered=False)
+
+
+def count_instructions(program, library, database, runs, **options):
+    """Instructions of one run of dropin.c's statement, the application's own included; None without valgrind."""
+    if not shutil.which("valgrind"):
+        return None
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=counted", program, "count",
+               "--runs", runs]
+    for name, value in options.items():
+        command += ["--" + name, value]
+    done = subprocess.run([str(word) for word in [*command, database]], env=application_environment(library),
+                          capture_output=True, text=True, check=False)
+    counts = [line.split(":")[1] for line in done.stderr.splitlines() if "Collected :" in line]
+    if done.returncode or not counts:
+        raise BenchError("valgrind: " + done.stderr.strip()[-500:])
+    return int(counts[0]) / runs
 
 
 # --- embedded SQLite ---

@@ -106,6 +106,36 @@ def console(sqld, other):
     return (f"CPU {times(cpu)}, throughput {times(rate)}   " if cpu else "") + "   ".join(texts)
 
 
+# What the drop-in client does, in words; what one unit is; and the name of what it is held against.
+DROPIN = {
+    "dropin_select": ("point select, prepared", "statement"),
+    "dropin_insert": ("insert of one row, prepared", "commit"),
+    "dropin_transaction": ("transaction of 1,000 inserts, prepared", "insert"),
+    "dropin_scan": ("100,000-row scan", "row"),
+    "dropin_local": ("point select, prepared, in a local database", "statement"),
+}
+BESIDE = {"libpq": "libpq", "sqlite": "SQLite's own library, local"}
+
+
+def dropin_pair(points, name):
+    """The drop-in's point, the other one, and the other one's name."""
+    for key, beside in BESIDE.items():
+        if points.get(name, 1, key):
+            return points.get(name, 1, "dropin"), points.get(name, 1, key), beside
+    return {}, {}, "–"
+
+
+def dropin_time(points, name):
+    """The drop-in's time, as a multiple of the other's."""
+    mine, other, _ = dropin_pair(points, name)
+    return ratio(other.get("rate"), mine.get("rate"))
+
+
+def console_dropin(points, name):
+    mine, other, beside = dropin_pair(points, name)
+    return f"time {times(dropin_time(points, name))}   drop-in {number(mine.get('rate'))}/s   {beside} {number(other.get('rate'))}/s"
+
+
 # --- the goals ---
 
 
@@ -155,6 +185,20 @@ def idle_goals(results):
     ]
 
 
+def dropin_goals(results, points):
+    counts = results.get("local_instructions", {})
+    time_of_scan = dropin_time(points, "dropin_scan")
+    return [
+        limit_goal("drop-in client, prepared point select: time, drop-in / libpq", dropin_time(points, "dropin_select"), most=1.1),
+        limit_goal("the same, insert of one row", dropin_time(points, "dropin_insert"), most=1.1),
+        limit_goal("100,000-row scan, rows/s, drop-in / SQLite in the process", ratio(1, time_of_scan), least=0.5),
+        limit_goal("local database, prepared point select: time, drop-in / SQLite's own library",
+                   dropin_time(points, "dropin_local"), most=1.02),
+        limit_goal("the same, instructions", ratio(counts.get("dropin"), counts.get("sqlite")), most=1.02,
+                   show=lambda value: f"{value:.3f} ×"),
+    ]
+
+
 def goals(results):
     points = Points(results["points"])
 
@@ -174,6 +218,7 @@ def goals(results):
                    points.figure("p99_us", "analytic", 8, "sqld"), most=5000, show=lambda us: ms(us) + " ms"),
         *fairness_goals(points),
         *idle_goals(results),
+        *dropin_goals(results, points),
     ]
 
 
@@ -265,6 +310,27 @@ def section_embedded(points):
             *table(("workload", "CPU", "throughput", "CPU µs each", "per second"), rows, "lrrrr")]
 
 
+def section_dropin(results, points):
+    rows = []
+    for name, (text, unit) in DROPIN.items():
+        mine, other, beside = dropin_pair(points, name)
+        if mine and other:
+            each = [number(1e6 / point["rate"]) for point in (mine, other)]
+            rows.append((text, beside, times(dropin_time(points, name)), " / ".join(each), unit))
+    if not rows:
+        return []
+    lines = ["## The drop-in client", "",
+             "An application of SQLite's interface (`bench/dropin.c`), one connection, one thread, that waits for each answer: with "
+             "the drop-in `libsqlite3.so.0` and sqld, beside the same over libpq (`PQexecPrepared()`, everything in binary) and the "
+             "same server, or beside SQLite's own library and a file. Turns are short and alternate; the time is the application's.",
+             "", *table(("workload", "beside", "time", "µs each", "of a"), rows, "llrrl")]
+    counts = results.get("local_instructions")
+    if counts:
+        lines += [f"A point select in a local database takes {number(counts['dropin'])} instructions with the drop-in and "
+                  f"{number(counts['sqlite'])} without: {counts['dropin'] / counts['sqlite']:.3f} ×.", ""]
+    return lines
+
+
 def section_floor(points):
     rows = []
     for workload, clients in points.keys(["floor"]):
@@ -348,7 +414,7 @@ def markdown(results):
              "sqld beside PostgreSQL and beside SQLite without a server, measured in one run on one machine.", "",
              "![sqld / PostgreSQL](benchmarks.svg)", "",
              *section_goals(results), *section_how(results), *section_statements(points), *section_bulk(points),
-             *section_embedded(points), *section_floor(points), *section_idle(results), *section_analytic(results, points),
+             *section_embedded(points), *section_dropin(results, points), *section_floor(points), *section_idle(results), *section_analytic(results, points),
              *section_fairness(points), *section_failures(results)]
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -49,6 +49,7 @@ check man-db                            formats the man page as its readers do
 bench postgresql-15                     the server to compare with, and pgbench
 bench libpq-dev                         the loads that pgbench does not have
 bench python3                           the driver
+bench valgrind                          counts the instructions of the drop-in client's way to a local database
 compat python3                          the driver; CPython's tests of its sqlite3 module
 compat xz-utils:xz                      unpacks their source
 compat libdbd-sqlite3-perl              Perl's DBD::SQLite

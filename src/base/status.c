@@ -95,6 +95,7 @@ sq_status sq_fail_errno_at(struct sq_error *err, int errno_value, const char *fi
     if (err == NULL)
         return SQ_IO;
     error_begin(err, SQ_IO, NULL, file, line);
+    err->system_errno = errno_value;
     va_list arguments;
     va_start(arguments, format);
     format_cut(err->text, sizeof(err->text), format, arguments);

@@ -54,6 +54,7 @@ struct sq_error {
     bool is_fatal;                      /* the connection cannot go on after this */
     int position;                       /* 1-based character in the statement's text, 0: unknown */
     int engine_code;                    /* SQLite's extended result code, 0: not from SQLite */
+    int system_errno;                   /* of sq_fail_errno(), 0: no system call has failed */
     const char *routine; /* constant text or NULL: PostgreSQL's name of the place, where clients go by it */
     const char *file;    /* where sq_fail() was called */
     int line;

@@ -3,113 +3,62 @@
  * The file's name means what it means to sqlite3_open(): a database of the same server. So the statement is not run: its
  * expressions are evaluated here, by the shadow connection with the statement's parameters, the file is looked up, and the
  * server is told which of its databases to attach (NATIVE_ATTACH). In memory and temporary ones ("" and ":memory:") it
- * attaches by itself. */
+ * attaches by SQL that says so. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/attach.h"
 #include "client/connect.h"
-#include "client/convert.h"
 #include "client/databases.h"
+#include "client/evaluate.h"
 #include "client/open.h"
 #include "client/statement.h"
 
-/* A piece of the statement's text. */
-struct piece {
-    const char *start;
-    size_t length;
-};
-
-static bool is_blank(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static bool is_word(char c)
-{
-    return c == '_' || c == '$' || (c & 0x80) != 0 || (c >= '0' && c <= '9') ||
-           ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-}
-
-/* The next token at *at, which goes behind it; an empty one at the end. */
-static struct piece token(const char **at)
-{
-    const char *start = *at;
-    for (;;) {
-        while (is_blank(*start))
-            start++;
-        if (strncmp(start, "--", 2) == 0)
-            start += strcspn(start, "\n");
-        else if (strncmp(start, "/*", 2) == 0)
-            start = strstr(start + 2, "*/") != NULL ? strstr(start + 2, "*/") + 2 : start + strlen(start);
-        else
-            break;
-    }
-    const char *end = start;
-    if (*start != '\0' && strchr("'\"`[", *start) != NULL) {
-        char close = *start == '[' ? ']' : *start;
-        for (end = start + 1; *end != '\0' && (*end != close || (end[1] == close && close != ']' && end++));)
-            end++;
-        end += *end != '\0';
-    } else if (is_word(*start)) {
-        while (is_word(*end))
-            end++;
-    } else if (*start != '\0') {
-        end++;
-    }
-    *at = end;
-    return (struct piece){start, (size_t)(end - start)};
-}
-
-static bool piece_is(struct piece piece, const char *word)
-{
-    return piece.length == strlen(word) && client_real.sqlite3_strnicmp(piece.start, word, (int)piece.length) == 0;
-}
-
 /* ATTACH [DATABASE] file AS schema [KEY …]: the two expressions. False: something else. */
-static bool split(const char *sql, struct piece *ret_file, struct piece *ret_schema)
+static bool split(const char *sql, struct client_piece *ret_file, struct client_piece *ret_schema)
 {
     const char *at = sql;
-    struct piece word = token(&at);
-    while (piece_is(word, ";"))
-        word = token(&at);
-    if (!piece_is(word, "ATTACH"))
+    struct client_piece word = client_token(&at);
+    while (client_piece_is(word, ";"))
+        word = client_token(&at);
+    if (!client_piece_is(word, "ATTACH"))
         return false;
     const char *start = at;
-    if (piece_is(token(&at), "DATABASE"))
+    if (client_piece_is(client_token(&at), "DATABASE"))
         start = at;
     at = start;
     const char *as = NULL, *end = NULL;
     int depth = 0;
-    while ((word = token(&at)).length > 0 && end == NULL) {
-        depth += piece_is(word, "(") - piece_is(word, ")");
-        if (depth == 0 && as == NULL && piece_is(word, "AS"))
+    while ((word = client_token(&at)).length > 0 && end == NULL) {
+        depth += client_piece_is(word, "(") - client_piece_is(word, ")");
+        if (depth == 0 && as == NULL && client_piece_is(word, "AS"))
             as = word.start;
-        else if (depth == 0 && (piece_is(word, "KEY") || piece_is(word, ";")))
+        else if (depth == 0 && (client_piece_is(word, "KEY") || client_piece_is(word, ";")))
             end = word.start;
     }
     if (as == NULL)
         return false;
-    *ret_file = (struct piece){start, (size_t)(as - start)};
-    *ret_schema = (struct piece){as + 2, (size_t)((end != NULL ? end : as + strlen(as)) - as - 2)};
+    *ret_file = (struct client_piece){start, (size_t)(as - start)};
+    *ret_schema = (struct client_piece){as + 2, (size_t)((end != NULL ? end : as + strlen(as)) - as - 2)};
     return true;
 }
 
 /* A name that stands alone is a text here, as in SQLite: the expression with quotes around it. */
-static char *as_expression(struct piece piece)
+static char *as_expression(struct client_piece piece)
 {
     char *copy = strndup(piece.start, piece.length);
     const char *at = copy;
-    struct piece first = {NULL, 0}, second = {NULL, 0};
+    struct client_piece first = {NULL, 0}, second = {NULL, 0};
     if (copy != NULL) {
-        first = token(&at);
-        second = token(&at);
+        first = client_token(&at);
+        second = client_token(&at);
     }
     bool is_name = first.length > 0 && second.length == 0 &&
-                   (is_word(first.start[0]) || strchr("\"`[", first.start[0]) != NULL) && first.start[0] != '$' &&
-                   !(first.start[0] >= '0' && first.start[0] <= '9') && !piece_is(first, "NULL");
+                   (client_is_word(first.start[0]) || strchr("\"`[", first.start[0]) != NULL) &&
+                   first.start[0] != '$' && !(first.start[0] >= '0' && first.start[0] <= '9') &&
+                   !client_piece_is(first, "NULL");
     char *made = NULL;
-    if (copy != NULL && is_name && is_word(first.start[0]))
+    if (copy != NULL && is_name && client_is_word(first.start[0]))
         made = client_real.sqlite3_mprintf("'%.*s'", (int)first.length, first.start);
     else if (copy != NULL && is_name)
         made = client_real.sqlite3_mprintf("'%.*q'", (int)first.length - 2, first.start + 1);
@@ -119,47 +68,26 @@ static char *as_expression(struct piece piece)
     return made;
 }
 
-static void parameters_bind(const struct client_statement *statement, sqlite3_stmt *query)
-{
-    for (size_t i = 0; i < statement->parameter_count; i++) {
-        const struct native_value *value = &statement->bindings[i].value;
-        if (value->kind != NATIVE_VALUE_PLAIN)
-            continue;
-        sqlite3_value *real = client_value_new(statement->remote, &value->value);
-        if (real != NULL)
-            (void)client_real.sqlite3_bind_value(query, (int)i + 1, real);
-        client_real.sqlite3_value_free(real);
-    }
-}
-
 /* The two texts. SQLITE_OK: the caller frees both. */
 static int evaluate(struct client_statement *statement, char **ret_file, char **ret_schema)
 {
     struct client_remote *remote = statement->remote;
-    struct piece file, schema;
+    struct client_piece file, schema;
     if (!split(statement->sql, &file, &schema))
         return client_error_set(remote, SQLITE_ERROR, "this form of ATTACH is not understood");
     char *left = as_expression(file), *right = as_expression(schema);
-    char *sql = left != NULL && right != NULL ? client_real.sqlite3_mprintf("SELECT %s\n,%s\n", left, right) : NULL;
-    sqlite3_stmt *query = NULL;
-    int code = SQLITE_NOMEM;
-    if (sql != NULL)
-        code = client_real.sqlite3_prepare_v2(remote->shadow, sql, -1, &query, NULL);
-    if (code == SQLITE_OK) {
-        parameters_bind(statement, query);
-        code = client_real.sqlite3_step(query) == SQLITE_ROW ? SQLITE_OK : SQLITE_ERROR;
-    }
+    char *both = left != NULL && right != NULL ? client_real.sqlite3_mprintf("%s\n,%s", left, right) : NULL;
+    sqlite3_stmt *row = NULL;
+    int code = both != NULL ? client_evaluate(statement, both, &row) : client_error_set(remote, SQLITE_NOMEM, NULL);
     if (code == SQLITE_OK) {
         const char *texts[2];
         for (int i = 0; i < 2; i++)
-            texts[i] = (const char *)client_real.sqlite3_column_text(query, i);
+            texts[i] = (const char *)client_real.sqlite3_column_text(row, i);
         *ret_file = strdup(texts[0] != NULL ? texts[0] : "");
         *ret_schema = strdup(texts[1] != NULL ? texts[1] : "");
-    } else {
-        (void)client_error_set(remote, code, "%s", client_real.sqlite3_errmsg(remote->shadow));
     }
-    (void)client_real.sqlite3_finalize(query);
-    client_real.sqlite3_free(sql);
+    (void)client_real.sqlite3_finalize(row);
+    client_real.sqlite3_free(both);
     client_real.sqlite3_free(left);
     client_real.sqlite3_free(right);
     return code;
@@ -176,6 +104,15 @@ static int attach(struct client_remote *remote, const char *database, const char
     int code = client_request_end(remote, NULL, NULL);
     if (code == SQLITE_OK && !client_databases_attach(remote, schema, database, filename, flags))
         return client_error_set(remote, SQLITE_NOMEM, NULL);
+    return code;
+}
+
+/* A database without a file, which is SQLite's affair on the server. */
+static int attach_fileless(struct client_remote *remote, const char *file, const char *schema)
+{
+    char *sql = client_real.sqlite3_mprintf("ATTACH %Q AS %Q", file, schema);
+    int code = sql != NULL ? client_remote_exec(remote, sql, NULL, NULL) : client_error_set(remote, SQLITE_NOMEM, NULL);
+    client_real.sqlite3_free(sql);
     return code;
 }
 
@@ -220,7 +157,7 @@ static int attach_file(struct client_statement *statement, const char *file, con
     if (client_databases_has(remote, schema)) /* before a file is made */
         code = client_error_set(remote, SQLITE_ERROR, "database %s is already in use", schema);
     else if (file[0] == '\0' || strcmp(file, NATIVE_MEMORY_DATABASE) == 0)
-        code = attach(remote, file[0] == '\0' ? "" : NATIVE_MEMORY_DATABASE, schema, "", 0);
+        code = attach_fileless(remote, file, schema);
     else if (name.place == CLIENT_LOCAL || name.place == CLIENT_LOCAL_THOUGH_MAPPED)
         code = client_error_set(remote, SQLITE_ERROR,
                                 "unable to attach '%s': it is a local file, this is a remote database", file);

@@ -146,11 +146,18 @@ void client_calls_free(struct client_remote *remote)
     free(calls);
 }
 
-bool client_calls_want_single_rows(const struct client_remote *remote)
+bool client_calls_want_single_rows(const struct client_remote *remote, bool is_readonly)
 {
-    const uint32_t seen = NATIVE_HOOK_PROGRESS | NATIVE_HOOK_COMMIT | NATIVE_HOOK_ROLLBACK | NATIVE_HOOK_UPDATE |
-                          NATIVE_HOOK_PREUPDATE | NATIVE_HOOK_WAL | NATIVE_HOOK_TRACE;
+    const uint32_t of_all = NATIVE_HOOK_PROGRESS | NATIVE_HOOK_TRACE;
+    const uint32_t of_writers =
+        NATIVE_HOOK_COMMIT | NATIVE_HOOK_ROLLBACK | NATIVE_HOOK_UPDATE | NATIVE_HOOK_PREUPDATE | NATIVE_HOOK_WAL;
+    uint32_t seen = is_readonly ? of_all : of_all | of_writers;
     return remote->calls != NULL && (client_hooks_set(&remote->calls->hooks) & seen) != 0;
+}
+
+bool client_calls_have_functions(const struct client_remote *remote)
+{
+    return remote->calls != NULL && !sq_list_is_empty(&remote->calls->registrations);
 }
 
 bool client_calls_want_prepare(const struct client_remote *remote)
@@ -162,7 +169,7 @@ bool client_calls_want_end(const struct client_remote *remote)
 {
     const struct client_calls *calls = remote->calls;
     return calls != NULL && (calls->kept.count > 0 || calls->aggregates.count > 0 || calls->result_count > 0 ||
-                             client_calls_want_single_rows(remote));
+                             client_calls_want_single_rows(remote, true));
 }
 
 /* --- Registrations --- */

@@ -30,11 +30,13 @@ int client_calls_replay(struct client_remote *remote);
  * kept them anywhere in one. */
 void client_calls_rest(struct client_remote *remote);
 
-/* Whether statements must run row by row: some hook or function sees when a row is computed. */
-bool client_calls_want_single_rows(const struct client_remote *remote);
+/* Whether statements must run row by row: some hook sees when a row is computed. */
+bool client_calls_want_single_rows(const struct client_remote *remote, bool is_readonly);
+/* Whether there are functions or collations at all; which statement calls them is in its facts. */
+bool client_calls_have_functions(const struct client_remote *remote);
 /* Whether statements must be compiled anew each time: the authorizer sees it. */
 bool client_calls_want_prepare(const struct client_remote *remote);
-/* Whether the end of a statement is the end of something of the application's (auxiliary data, groups, pointers), so
+/* Whether the end of a statement that only reads is the end of something of the application's (auxiliary data, groups, pointers), so
  * that the server must have ended it before sqlite3_reset() or sqlite3_finalize() returns. */
 bool client_calls_want_end(const struct client_remote *remote);
 

@@ -18,8 +18,7 @@ bool client_statement_read_row(struct client_statement *statement)
 {
     sq_assert(statement->rows_left > 0 && !statement->has_row);
     statement->batch[statement->rows.next - statement->batch] = statement->next_byte;
-    for (size_t i = 0; i < statement->column_count; i++)
-        native_get_value(&statement->rows, &statement->row[i]);
+    native_get_values(&statement->rows, statement->row, statement->column_count);
     if (statement->rows.is_failed)
         return false;
     statement->next_byte = *statement->rows.next; /* there is one byte behind the last row */
@@ -42,6 +41,14 @@ void client_statement_drop_row(struct client_statement *statement)
 }
 
 /* --- Values --- */
+
+/* The value of a column that is there and may be read without the mutex; NULL: enter it and look. */
+static inline const struct sq_value *value_peek(const sqlite3_stmt *pointer, int column)
+{
+    const struct client_statement *statement = client_statement_peek(pointer);
+    bool is_there = statement != NULL && statement->has_row && (unsigned)column < statement->column_count;
+    return is_there ? &statement->row[column] : NULL;
+}
 
 /* The value of a column, with the mutex entered, or NULL: there is none (and SQLITE_RANGE is recorded), and the mutex is
  * left. */
@@ -107,6 +114,9 @@ int client_remote_sqlite3_column_type(sqlite3_stmt *pointer, int column)
         [SQ_VALUE_NULL] = SQLITE_NULL, [SQ_VALUE_INTEGER] = SQLITE_INTEGER, [SQ_VALUE_REAL] = SQLITE_FLOAT,
         [SQ_VALUE_TEXT] = SQLITE_TEXT, [SQ_VALUE_BLOB] = SQLITE_BLOB,
     };
+    const struct sq_value *quick = value_peek(pointer, column);
+    if (quick != NULL)
+        return types[quick->kind];
     struct client_statement *statement;
     const struct sq_value *value = value_enter(pointer, column, &statement);
     if (value == NULL)
@@ -118,6 +128,9 @@ int client_remote_sqlite3_column_type(sqlite3_stmt *pointer, int column)
 
 sqlite3_int64 client_remote_sqlite3_column_int64(sqlite3_stmt *pointer, int column)
 {
+    const struct sq_value *quick = value_peek(pointer, column);
+    if (quick != NULL && quick->kind == SQ_VALUE_INTEGER)
+        return quick->integer;
     struct client_statement *statement;
     const struct sq_value *value = value_enter(pointer, column, &statement);
     if (value == NULL)
@@ -141,6 +154,9 @@ int client_remote_sqlite3_column_int(sqlite3_stmt *pointer, int column)
 
 double client_remote_sqlite3_column_double(sqlite3_stmt *pointer, int column)
 {
+    const struct sq_value *quick = value_peek(pointer, column);
+    if (quick != NULL && quick->kind == SQ_VALUE_REAL)
+        return quick->real;
     struct client_statement *statement;
     const struct sq_value *value = value_enter(pointer, column, &statement);
     if (value == NULL)
@@ -160,7 +176,10 @@ double client_remote_sqlite3_column_double(sqlite3_stmt *pointer, int column)
 
 const unsigned char *client_remote_sqlite3_column_text(sqlite3_stmt *pointer, int column)
 {
-    struct client_statement *statement;
+    struct client_statement *statement = client_statement_peek(pointer);
+    const struct sq_value *quick = value_peek(pointer, column);
+    if (quick != NULL && quick->kind == SQ_VALUE_TEXT)
+        return (const unsigned char *)text_of(statement, quick);
     const struct sq_value *value = value_enter(pointer, column, &statement);
     if (value == NULL)
         return NULL;
@@ -171,7 +190,10 @@ const unsigned char *client_remote_sqlite3_column_text(sqlite3_stmt *pointer, in
 
 const void *client_remote_sqlite3_column_blob(sqlite3_stmt *pointer, int column)
 {
-    struct client_statement *statement;
+    struct client_statement *statement = client_statement_peek(pointer);
+    const struct sq_value *quick = value_peek(pointer, column);
+    if (quick != NULL && has_bytes(quick) && quick->bytes.length > 0)
+        return text_of(statement, quick);
     const struct sq_value *value = value_enter(pointer, column, &statement);
     if (value == NULL)
         return NULL;
@@ -186,6 +208,9 @@ const void *client_remote_sqlite3_column_blob(sqlite3_stmt *pointer, int column)
 
 int client_remote_sqlite3_column_bytes(sqlite3_stmt *pointer, int column)
 {
+    const struct sq_value *quick = value_peek(pointer, column);
+    if (quick != NULL && has_bytes(quick))
+        return (int)quick->bytes.length;
     struct client_statement *statement;
     const struct sq_value *value = value_enter(pointer, column, &statement);
     if (value == NULL)

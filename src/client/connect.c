@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "client/auto_extension.h"
 #include "client/calls.h"
 #include "client/convert.h"
 #include "client/databases.h"
@@ -18,21 +19,16 @@ enum { OPTIONS_BYTES_MAX = 256, NOWHERE_BYTES_MAX = INT32_MAX };
 
 /* --- Forked children --- */
 
-static uint32_t fork_number; /* grows in each child */
+uint32_t client_fork_number;
 
 static void count_fork(void)
 {
-    fork_number++;
+    client_fork_number++;
 }
 
 static void watch_forks(void)
 {
     (void)pthread_atfork(NULL, NULL, count_fork);
-}
-
-bool client_remote_is_of_this_process(const struct client_remote *remote)
-{
-    return remote->fork_number == fork_number;
 }
 
 /* --- The server --- */
@@ -144,8 +140,7 @@ int client_make_again(struct client_remote *remote)
 static sq_status shadow_open(struct client_remote *remote, struct sq_error *err)
 {
     int threading = remote->open_flags & (SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_FULLMUTEX);
-    int code = client_real.sqlite3_open_v2(":memory:", &remote->shadow,
-                                           SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | threading, NULL);
+    int code = client_inner_open(":memory:", &remote->shadow, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | threading);
     if (code == SQLITE_OK)
         code = client_real.sqlite3_prepare_v3(remote->shadow, "SELECT ?1", -1, SQLITE_PREPARE_PERSISTENT,
                                               &remote->converter, NULL);
@@ -166,11 +161,12 @@ sq_status client_remote_new(const struct client_connect *what, struct sq_error *
     SQ_CLEANUP(client_remote_freep) struct client_remote *remote = calloc(1, sizeof(*remote));
     if (remote == NULL)
         return sq_fail(err, SQ_NOMEM, "a connection");
-    remote->fork_number = fork_number;
+    remote->fork_number = client_fork_number;
     remote->open_flags = what->flags;
     remote->is_readonly = (what->flags & SQLITE_OPEN_READONLY) != 0;
     remote->is_extended = (what->flags & SQLITE_OPEN_EXRESCODE) != 0;
     remote->error.offset = -1;
+    remote->has_powersafe_overwrite = true;            /* as the "unix" VFS */
     (void)sem_init(&remote->interrupter_leaves, 0, 0); /* fails for values that are too large only */
     sq_buf_init(&remote->nowhere, NOWHERE_BYTES_MAX);
     sq_list_init(&remote->statements);
@@ -178,6 +174,7 @@ sq_status client_remote_new(const struct client_connect *what, struct sq_error *
     sq_list_init(&remote->attached);
     sq_list_init(&remote->pragmas);
     sq_list_init(&remote->pointers);
+    sq_map_init(&remote->names);
     for (size_t i = 0; i < CLIENT_LIMIT_COUNT; i++)
         remote->limits[i] = -1;
     SQ_TRY(shadow_open(remote, err));

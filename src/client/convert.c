@@ -26,7 +26,7 @@ static int bind(sqlite3_stmt *statement, const struct sq_value *value)
     case SQ_VALUE_BLOB:
         return client_real.sqlite3_bind_blob64(statement, 1, data, value->bytes.length, SQLITE_STATIC);
     }
-    sq_assert(!"a kind of value");
+    sq_assert(false);
     return SQLITE_INTERNAL;
 }
 

@@ -147,8 +147,8 @@ static void detached_note(struct client_remote *remote)
 
 void client_databases_note(struct client_remote *remote, const struct client_statement *statement)
 {
-    bool is_attached_here = statement->kind == CLIENT_SQL_ATTACH && !statement->facts.is_attach; /* in memory */
-    if (statement->kind == CLIENT_SQL_TEMPORARY || is_attached_here)
+    bool is_fileless = statement->kind == CLIENT_SQL_ATTACH && !statement->facts.is_attach;
+    if (statement->kind == CLIENT_SQL_TEMPORARY || is_fileless)
         remote->has_temporary = true;
     else if (statement->kind == CLIENT_SQL_PRAGMA && !remote->is_connecting)
         pragma_note(remote, statement->sql);
@@ -195,8 +195,10 @@ void client_databases_free(struct client_remote *remote)
         setting_free(SQ_CONTAINER_OF(j, struct setting, links));
     free(remote->main_name);
     free(remote->schema_name);
-    free(remote->metadata[0]);
-    free(remote->metadata[1]);
+    struct sq_map_cursor at = {0};
+    for (char *name; (name = sq_map_next(&remote->names, &at)) != NULL;)
+        free(name);
+    sq_map_done(&remote->names);
 }
 
 /* --- Names --- */
@@ -218,8 +220,7 @@ static bool is_main(const struct client_remote *remote, const char *schema)
            (remote->main_name != NULL && client_real.sqlite3_stricmp(schema, remote->main_name) == 0);
 }
 
-/* What the server calls a schema. */
-static const char *server_schema(const struct client_remote *remote, const char *schema)
+const char *client_databases_schema(const struct client_remote *remote, const char *schema)
 {
     return schema != NULL && is_main(remote, schema) ? "main" : schema;
 }
@@ -288,7 +289,7 @@ int client_remote_sqlite3_db_readonly(sqlite3 *db, const char *schema)
     if (remote == NULL)
         return -1;
     bool is_readonly = false;
-    const char *name = schema == NULL ? "main" : server_schema(remote, schema);
+    const char *name = schema == NULL ? "main" : client_databases_schema(remote, schema);
     bool is_found = database_find(remote, -1, name, NULL, &is_readonly);
     client_remote_leave_quietly(remote);
     return is_found ? is_readonly : client_real.sqlite3_stricmp(name, "temp") == 0 ? 0 : -1;
@@ -311,6 +312,21 @@ sqlite3_filename client_remote_sqlite3_db_filename(sqlite3 *db, const char *sche
     return filename;
 }
 
+/* A type's or collation's name, which is good until the connection is closed: with SQLite until the schema changes. NULL: there
+ * is none, or no memory. */
+static const char *name_keep(struct client_remote *remote, struct pgwire_bytes text)
+{
+    if (text.data == NULL)
+        return NULL;
+    char *kept = sq_map_get(&remote->names, text.data, text.length);
+    if (kept != NULL || (kept = text_copy(&text)) == NULL)
+        return kept;
+    if (sq_map_put(&remote->names, kept, text.length, kept, NULL) == SQ_OK)
+        return kept;
+    free(kept);
+    return NULL;
+}
+
 int client_remote_sqlite3_table_column_metadata(sqlite3 *db, const char *schema, const char *table, const char *column,
                                                 const char **ret_type, const char **ret_collation, int *ret_not_null,
                                                 int *ret_primary_key, int *ret_autoincrement)
@@ -322,28 +338,24 @@ int client_remote_sqlite3_table_column_metadata(sqlite3 *db, const char *schema,
         return SQLITE_MISUSE;
     }
     struct sq_buf *out = client_request_begin(remote, NATIVE_COLUMN_METADATA);
-    native_put_text(out, server_schema(remote, schema));
+    native_put_text(out, client_databases_schema(remote, schema));
     native_put_text(out, table);
     native_put_text(out, column);
     struct pgwire_cursor body;
     int code = client_request_end(remote, NULL, &body);
     int numbers[3] = {0};
-    free(remote->metadata[0]);
-    free(remote->metadata[1]);
-    remote->metadata[0] = remote->metadata[1] = NULL;
+    const char *names[2] = {NULL, NULL};
     if (code == SQLITE_OK) {
-        for (size_t i = 0; i < 2; i++) {
-            struct pgwire_bytes text = native_get_bytes(&body);
-            remote->metadata[i] = text_copy(&text);
-        }
+        for (size_t i = 0; i < 2; i++)
+            names[i] = name_keep(remote, native_get_bytes(&body));
         for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
             numbers[i] = pgwire_get_u8(&body);
         code = client_body_check(remote, &body);
     }
     if (ret_type != NULL)
-        *ret_type = remote->metadata[0];
+        *ret_type = names[0];
     if (ret_collation != NULL)
-        *ret_collation = remote->metadata[1];
+        *ret_collation = names[1];
     int *const results[] = {ret_not_null, ret_primary_key, ret_autoincrement};
     for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
         if (results[i] != NULL)
@@ -368,7 +380,7 @@ int client_remote_sqlite3_wal_checkpoint_v2(sqlite3 *db, const char *schema, int
         return SQLITE_MISUSE;
     }
     struct sq_buf *out = client_request_begin(remote, NATIVE_CHECKPOINT);
-    native_put_text(out, schema != NULL && schema[0] != '\0' ? server_schema(remote, schema) : NULL);
+    native_put_text(out, schema != NULL && schema[0] != '\0' ? client_databases_schema(remote, schema) : NULL);
     sq_buf_put_u32(out, (uint32_t)mode);
     struct pgwire_cursor body;
     int code = client_request_end(remote, NULL, &body);
@@ -395,7 +407,7 @@ int client_remote_sqlite3_txn_state(sqlite3 *db, const char *schema)
     int state = remote->state.txn_state;
     if (schema != NULL) {
         struct client_error error = client_error_take(remote);
-        native_put_text(client_request_begin(remote, NATIVE_TXN_STATE), server_schema(remote, schema));
+        native_put_text(client_request_begin(remote, NATIVE_TXN_STATE), client_databases_schema(remote, schema));
         struct pgwire_cursor body;
         state = client_request_end(remote, NULL, &body) == SQLITE_OK ? (int)pgwire_get_u32(&body) : -1;
         client_error_put_back(remote, error);
@@ -404,41 +416,52 @@ int client_remote_sqlite3_txn_state(sqlite3 *db, const char *schema)
     return state;
 }
 
-/* A number of the kind that sqlite3_file_control() gives through its pointer. */
-static int data_version(struct client_remote *remote, const char *schema, unsigned *ret_version)
+/* --- PRAGMA database_list --- */
+
+bool client_databases_is_list(const struct client_statement *statement)
 {
-    native_put_text(client_request_begin(remote, NATIVE_DATA_VERSION), server_schema(remote, schema));
-    struct pgwire_cursor body;
-    int code = client_request_end(remote, NULL, &body);
-    if (code == SQLITE_OK)
-        *ret_version = pgwire_get_u32(&body);
-    return code;
+    static const char *const names[] = {"seq", "name", "file"};
+    enum { COUNT = sizeof(names) / sizeof(names[0]) };
+    bool is_list = statement->kind == CLIENT_SQL_PRAGMA && statement->column_count == COUNT;
+    for (size_t i = 0; i < COUNT && is_list; i++)
+        is_list = strcmp(statement->columns[i].text[CLIENT_COLUMN_NAME], names[i]) == 0;
+    return is_list;
 }
 
-int client_remote_sqlite3_file_control(sqlite3 *db, const char *schema, int operation, void *argument)
+/* The file of a schema, "" if there is none. */
+static const char *file_of(const struct client_remote *remote, const struct sq_value *name)
 {
-    struct client_remote *remote = client_remote_enter(db);
-    if (remote == NULL)
-        return SQLITE_MISUSE;
-    int code = SQLITE_NOTFOUND; /* as a VFS that does not know it; the error state stays */
-    switch (operation) {
-    case SQLITE_FCNTL_DATA_VERSION:
-        return client_remote_leave(remote, data_version(remote, schema, argument));
-    case SQLITE_FCNTL_FILE_POINTER:
-    case SQLITE_FCNTL_VFS_POINTER:
-    case SQLITE_FCNTL_JOURNAL_POINTER:
-        code = client_error_set(remote, SQLITE_ERROR, "a remote database has no file and no VFS in this process");
-        return client_remote_leave(remote, code);
-    case SQLITE_FCNTL_VFSNAME:
-        *(char **)argument = client_real.sqlite3_mprintf("sqld");
-        code = SQLITE_OK;
-        break;
-    case SQLITE_FCNTL_TEMPFILENAME:
-        *(char **)argument = NULL;
-        break;
-    default:
-        break;
+    const struct pgwire_bytes text = {(const uint8_t *)name->bytes.data, name->bytes.length};
+    if (name->kind != SQ_VALUE_TEXT)
+        return "";
+    if (text_is(&text, "main"))
+        return remote->filename;
+    SQ_LIST_FOREACH (i, &remote->attached) {
+        const struct client_attached *attached = SQ_CONTAINER_OF(i, struct client_attached, links);
+        if (text_is(&text, attached->schema))
+            return attached->filename;
     }
-    client_remote_leave_quietly(remote);
-    return code;
+    return "";
+}
+
+bool client_databases_name_files(const struct client_remote *remote, uint32_t rows, struct pgwire_bytes bytes,
+                                 struct sq_buf *out)
+{
+    struct pgwire_cursor cursor = pgwire_cursor_make(bytes.data, bytes.length);
+    for (uint32_t i = 0; i < rows && !cursor.is_failed; i++) {
+        struct sq_value number, name, file;
+        native_get_value(&cursor, &number);
+        native_get_value(&cursor, &name);
+        native_get_value(&cursor, &file);
+        if (cursor.is_failed)
+            break;
+        const char *path = file_of(remote, &name);
+        file = (struct sq_value){.kind = SQ_VALUE_TEXT, .bytes = {path, strlen(path)}};
+        if (remote->main_name != NULL && number.kind == SQ_VALUE_INTEGER && number.integer == 0)
+            name = (struct sq_value){.kind = SQ_VALUE_TEXT, .bytes = {remote->main_name, strlen(remote->main_name)}};
+        native_put_value(out, &number);
+        native_put_value(out, &name);
+        native_put_value(out, &file);
+    }
+    return pgwire_cursor_is_done(&cursor) && sq_buf_check(out, NULL) == SQ_OK;
 }

@@ -78,10 +78,21 @@ struct client_remote *client_remote_enter(sqlite3 *db)
     return remote;
 }
 
+void client_remote_note(struct client_remote *remote, int code)
+{
+    if (client_code_is_error(code) && code == remote->error.code)
+        return;
+    if (SQ_LIKELY(remote->error.message == NULL && remote->error.message16 == NULL)) {
+        remote->error.code = code;
+        remote->error.offset = -1;
+    } else {
+        clear(remote, code);
+    }
+}
+
 int client_remote_leave(struct client_remote *remote, int code)
 {
-    if (!client_code_is_error(code) || code != remote->error.code)
-        clear(remote, code);
+    client_remote_note(remote, code);
     int shown = client_remote_shown(remote, code);
     client_real.sqlite3_mutex_leave(remote->mutex);
     return shown;

@@ -185,7 +185,7 @@ int client_remote_sqlite3_get_table(sqlite3 *db, const char *sql, char ***ret_ce
     }
     const uintptr_t count = table.cell_count;
     memcpy(&table.cells[0], &count, sizeof(count));
-    *ret_cells = &table.cells[1];
+    *ret_cells = table.cells + 1;
     if (ret_rows != NULL)
         *ret_rows = table.row_count;
     if (ret_columns != NULL)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/auto_extension.h"
 #include "client/calls_internal.h"
 
 /* Known to versions of SQLite from 3.45 on, which want to be told who makes subtypes; others ignore it. */
@@ -195,8 +196,7 @@ static int values_open(struct client_calls *calls)
 {
     const int flags = SQLITE_UTF8 | SQLITE_SUBTYPE | SQLITE_RESULT_SUBTYPE;
     sqlite3 *db;
-    int code = client_real.sqlite3_open_v2(":memory:", &db,
-                                           SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    int code = client_inner_open(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX);
     if (code == SQLITE_OK)
         code =
             client_real.sqlite3_create_function_v2(db, "sqld value", 1, flags, calls, value_function, NULL, NULL, NULL);

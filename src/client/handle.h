@@ -32,8 +32,9 @@ enum client_handle_kind {
 
 enum { CLIENT_HANDLES_MAX = 1 << 18 }; /* of all kinds in one process */
 
+/* Of a size that makes the alignment of a pointer easy to check. */
 struct client_handle {
-    void *object; /* valid as long as `kind` is not FREE */
+    _Alignas(32) void *object; /* valid as long as `kind` is not FREE */
     struct client_handle *next_free;
     enum client_handle_kind kind;
 };
@@ -55,10 +56,10 @@ void client_handle_free(struct client_handle *handle);
 static inline void *client_handle_object(const void *pointer, enum client_handle_kind kind)
 {
     sq_assert(client_handle_is_ours(pointer));
-    size_t offset = (size_t)((uintptr_t)pointer - (uintptr_t)client_handles);
-    if (SQ_UNLIKELY(offset % sizeof(client_handles[0]) != 0))
+    _Static_assert(sizeof(struct client_handle) == _Alignof(struct client_handle), "every aligned pointer is a cell");
+    if (SQ_UNLIKELY((uintptr_t)pointer % sizeof(struct client_handle) != 0))
         return NULL;
-    const struct client_handle *handle = &client_handles[offset / sizeof(client_handles[0])];
+    const struct client_handle *handle = pointer;
     /* Acquire, with client_handle_new()'s release: who sees the kind sees the object. */
     return __atomic_load_n(&handle->kind, __ATOMIC_ACQUIRE) == kind ? __atomic_load_n(&handle->object, __ATOMIC_RELAXED)
                                                                     : NULL;

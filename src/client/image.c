@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client/attach.h"
+#include "client/auto_extension.h"
 #include "client/remote_api.h"
 
 enum {
@@ -191,7 +192,7 @@ int client_temporary_open(struct client_temporary *temporary)
 {
     sq_assert(temporary->fd >= 0 && temporary->path != NULL && temporary->db == NULL);
     bool begun = client_attach_open_begin();
-    int code = client_real.sqlite3_open_v2(temporary->path, &temporary->db, SQLITE_OPEN_READWRITE, NULL);
+    int code = client_inner_open(temporary->path, &temporary->db, SQLITE_OPEN_READWRITE);
     client_attach_open_end(begun);
     /* Without a journal SQLite never looks for the name again. The file is ours alone, and a crash leaves nothing that
      * anybody would read. */

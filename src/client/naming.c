@@ -191,9 +191,14 @@ static sq_status path_absolute(const char *path, struct sq_error *err, char **re
     if (length < 0 || (size_t)length >= sizeof(directory))
         return sq_fail(err, SQ_INVALID, "the name is longer than %d bytes", PATH_MAX - 1);
     const char *found = realpath(directory, real);
-    if (found == NULL && path[0] != '/')
-        return errno == ENOENT ? sq_fail(err, SQ_NOT_FOUND, "'%s': there is no such directory", directory)
-                               : sq_fail_errno(err, errno, "'%s'", directory);
+    if (found == NULL && path[0] != '/') {
+        int failure = errno;
+        if (failure != ENOENT)
+            return sq_fail_errno(err, failure, "'%s'", directory);
+        (void)sq_fail(err, SQ_NOT_FOUND, "'%s': there is no such directory", directory);
+        err->system_errno = failure;
+        return SQ_NOT_FOUND;
+    }
     if (found == NULL)
         found = directory;
     if (asprintf(ret_path, "%s%s%s", found, found[strlen(found) - 1] == '/' ? "" : "/", base) < 0)

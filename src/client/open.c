@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client/attach.h"
+#include "client/auto_extension.h"
 #include "client/calls.h"
 #include "client/connect.h"
 #include "client/remote_api.h"
@@ -22,10 +23,10 @@ enum { MESSAGE_BYTES_MAX = 2048, URL_BYTES_MAX = 512, OPTIONS_BYTES_MAX = 64 };
 static const char cannot_open[] = "unable to open database file"; /* SQLite's own words */
 
 /* The answer of a failed open: a connection that knows why. */
-static int open_failed(int code, const char *message, sqlite3 **ret_db)
+static int open_failed(int code, int system_errno, const char *message, sqlite3 **ret_db)
 {
     client_real.sqlite3_log(code, "%s", message);
-    if (client_unopened_new(code, message, ret_db) == SQ_OK)
+    if (client_unopened_new(code, system_errno, message, ret_db) == SQ_OK)
         return code;
     *ret_db = NULL;
     return SQLITE_NOMEM;
@@ -98,6 +99,26 @@ sq_status client_open_name(const struct client_naming *naming, const struct clie
     return status;
 }
 
+/* The connection has been opened: what sqlite3_auto_extension() knows is run on it. */
+static int extensions_run(struct client_remote *remote, sqlite3 **ret_db)
+{
+    char *why = NULL;
+    int code = client_auto_extension_run(remote->handle, &why);
+    if (code == SQLITE_OK) {
+        *ret_db = remote->handle;
+        return SQLITE_OK;
+    }
+    char *message = client_real.sqlite3_mprintf("automatic extension loading failed: %s", why);
+    (void)client_remote_sqlite3_close_v2(remote->handle);
+    if (message != NULL)
+        code = open_failed(code, 0, message, ret_db);
+    else
+        code = SQLITE_NOMEM;
+    client_real.sqlite3_free(message);
+    client_real.sqlite3_free(why);
+    return code;
+}
+
 static int open_remote(const struct client_naming *naming, const char *filename, const struct client_name *name,
                        int flags, sqlite3 **ret_db)
 {
@@ -109,20 +130,18 @@ static int open_remote(const struct client_naming *naming, const char *filename,
         return SQLITE_MISUSE;
     sq_error_clear(&err);
     sq_status status = client_open_name(naming, name, flags, &err, &remote);
-    if (status == SQ_OK) {
-        *ret_db = remote->handle;
-        return SQLITE_OK;
-    }
+    if (status == SQ_OK)
+        return extensions_run(remote, ret_db);
     if (status == SQ_NOMEM)
         return SQLITE_NOMEM;
     if (status == SQ_NOT_FOUND && name->path != NULL && err.engine_code == 0 && !name->has_file) {
         client_real.sqlite3_log(SQLITE_CANTOPEN, "%s", err.text);
-        return open_failed(SQLITE_CANTOPEN, cannot_open, ret_db);
+        return open_failed(SQLITE_CANTOPEN, err.system_errno, cannot_open, ret_db);
     }
     char url[URL_BYTES_MAX], message[MESSAGE_BYTES_MAX];
     const char *shown = name->place == CLIENT_REMOTE_URL ? client_url_show(name->url, url, sizeof(url)) : filename;
     (void)snprintf(message, sizeof(message), "unable to open '%s': %s", shown, err.text);
-    return open_failed(SQLITE_CANTOPEN, message, ret_db);
+    return open_failed(SQLITE_CANTOPEN, err.system_errno, message, ret_db);
 }
 
 /* --- Opening --- */
@@ -159,7 +178,8 @@ static bool is_local(const char *filename, int flags, const char *vfs, sqlite3 *
     if (status != SQ_OK) {
         char message[MESSAGE_BYTES_MAX];
         (void)snprintf(message, sizeof(message), "unable to open '%s': %s", filename, err.text);
-        *ret_code = open_failed(SQLITE_CANTOPEN, status == SQ_NOT_FOUND ? cannot_open : message, ret_db);
+        *ret_code =
+            open_failed(SQLITE_CANTOPEN, err.system_errno, status == SQ_NOT_FOUND ? cannot_open : message, ret_db);
         return false;
     }
     bool local = name.place == CLIENT_LOCAL || name.place == CLIENT_LOCAL_THOUGH_MAPPED;

@@ -82,7 +82,11 @@ static int ask_once(struct client_statement *statement, const char *sql, size_t 
     sq_buf_put_u32(out, statement->prepare_flags);
     native_put_bytes(out, sql, length);
     if (will_step) {
+        /* The facts are not known yet. How many rows to ask for goes by the best case, what a lost answer may mean by the
+         * worst. */
+        statement->facts = (struct native_facts){.is_readonly = true, .may_call = client_calls_have_functions(remote)};
         client_statement_put_step(statement, out, true);
+        statement->facts = (struct native_facts){.is_readonly = false};
         sq_buf_put_u32(out, 0);
         remote->risk = client_statement_risk(statement);
     }
@@ -123,7 +127,8 @@ static bool is_incomplete(const struct client_remote *remote)
 /* What may run in the same round trip: nothing that the client has to do, or to see row by row. */
 static bool can_step_at_once(const struct client_statement *statement)
 {
-    return statement->kind != CLIENT_SQL_ATTACH && !client_calls_want_single_rows(statement->remote);
+    return statement->kind != CLIENT_SQL_ATTACH && statement->kind != CLIENT_SQL_VACUUM &&
+           !client_calls_want_single_rows(statement->remote, false);
 }
 
 /* A new statement of sql[length], of which `first` bytes may do. */

@@ -26,7 +26,8 @@
  * 1. Everything here is guarded by `mutex`, the mutex of `shadow`, which is recursive and what sqlite3_db_mutex() gives to
  *    the application. It is held while a request waits, as SQLite holds its own while a statement runs; calls of the
  *    server are served in that thread, which may come back with requests. Only `interrupt…` and what interrupt.c says are
- *    used without it. A connection opened with SQLITE_OPEN_NOMUTEX has none (NULL), as with SQLite.
+ *    used without it; and what reads a row that is there already, while the process has one thread
+ *    (client_has_one_thread()). A connection opened with SQLITE_OPEN_NOMUTEX has none (NULL), as with SQLite.
  * 2. `shadow` is a private in-memory connection of the real library. It never sees the application's data except as
  *    parameters: real sqlite3_value objects, sqlite3_str and conversions are made with it, so that they are SQLite's own.
  * 3. `error` changes only where SQLite changes its error state. A request that fails records its error; one that does not
@@ -39,9 +40,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/single_threaded.h>
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "client/api.h"
 #include "client/handle.h"
 #include "pgclient/pgclient.h"
@@ -154,7 +157,9 @@ struct client_remote {
     struct sq_list attached;        /* struct client_attached */
     struct sq_list pragmas;         /* settings to be made again after a reconnection */
     char *schema_name;              /* what sqlite3_db_name() gave last, of those not in `attached` */
-    char *metadata[2];              /* what sqlite3_table_column_metadata() gave last */
+    struct sq_map names;            /* all that sqlite3_table_column_metadata() has given: char * by text */
+    bool has_persistent_wal;        /* SQLITE_FCNTL_PERSIST_WAL: remembered, and nothing else */
+    bool has_powersafe_overwrite;   /* likewise */
     int limits[CLIENT_LIMIT_COUNT]; /* sqlite3_limit(); -1: not asked for yet */
     uint32_t limits_set;            /* bits: to be set again after a reconnection */
 
@@ -194,8 +199,21 @@ static inline struct client_remote *client_remote_of(sqlite3 *db)
     return client_handle_object(db, CLIENT_HANDLE_CONNECTION);
 }
 
+/* Grows in each forked child. */
+__attribute__((visibility("hidden"))) extern uint32_t client_fork_number;
+
 /* Whether this process has opened it: not a forked child. */
-bool client_remote_is_of_this_process(const struct client_remote *remote);
+static inline bool client_remote_is_of_this_process(const struct client_remote *remote)
+{
+    return remote->fork_number == client_fork_number;
+}
+
+/* Whether nobody else could be in a connection: then what neither waits nor calls anybody, so that it stays so, may do
+ * without the mutex, which would be most of its cost (manual of glibc, "Single-Threaded"). */
+static inline bool client_has_one_thread(void)
+{
+    return __libc_single_threaded != 0;
+}
 
 /* client_remote_of() and its mutex. NULL: not (or no longer) a connection, or one of the parent process; the caller
  * returns SQLITE_MISUSE or what SQLite gives for NULL. */
@@ -204,6 +222,8 @@ struct client_remote *client_remote_enter(sqlite3 *db);
  * same code keeps its message), leaves the mutex, and returns `code` as the application wants to see it: without its
  * extended part unless it asked for that. */
 int client_remote_leave(struct client_remote *remote, int code);
+/* The first of that: for who has not entered the mutex, or will leave it himself. */
+void client_remote_note(struct client_remote *remote, int code);
 /* Leaves the mutex; the error state stays as it is. */
 void client_remote_leave_quietly(struct client_remote *remote);
 /* What client_remote_leave() returns for `code`. */

@@ -157,6 +157,8 @@ static int answer_take(struct client_remote *remote, const struct pgwire_frame *
     if (body.is_failed)
         return client_remote_lose(remote, "the server's answer makes no sense");
     state_take(remote, ret_answer);
+    if (ret_answer->has_tripped)
+        client_statements_trip(remote);
     *ret_body = body;
     if (!client_code_is_error(ret_answer->result))
         return ret_answer->result;

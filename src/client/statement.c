@@ -107,8 +107,12 @@ static bool is_temporary(const char *sql, const char *end)
         return true;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         (void)take_word(&sql, end, words[i]);
+    sql = skip_blanks(sql, end);
+    bool is_quoted = sql < end && strchr("\"[`'", *sql) != NULL;
+    sql += is_quoted;
     if (!take_word(&sql, end, "temp"))
         return false;
+    sql += is_quoted && sql < end;
     sql = skip_blanks(sql, end);
     return sql < end && *sql == '.';
 }
@@ -124,7 +128,7 @@ static enum client_sql_kind kind_of(const char *sql, size_t length)
         {"VALUES", CLIENT_SQL_SELECT},   {"BEGIN", CLIENT_SQL_BEGIN},   {"ROLLBACK", CLIENT_SQL_BEGIN},
         {"SAVEPOINT", CLIENT_SQL_BEGIN}, {"COMMIT", CLIENT_SQL_COMMIT}, {"END", CLIENT_SQL_COMMIT},
         {"RELEASE", CLIENT_SQL_COMMIT},  {"PRAGMA", CLIENT_SQL_PRAGMA}, {"ATTACH", CLIENT_SQL_ATTACH},
-        {"DETACH", CLIENT_SQL_DETACH},
+        {"DETACH", CLIENT_SQL_DETACH},   {"VACUUM", CLIENT_SQL_VACUUM},
     };
     const char *end = sql + length;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -252,6 +256,33 @@ void client_statements_free(struct client_remote *remote)
     SQ_LIST_FOREACH (i, &remote->cached)
         statement_free(SQ_CONTAINER_OF(i, struct client_statement, links));
     sq_assert(sq_list_is_empty(&remote->statements));
+}
+
+/* One that the server still has open fails there by itself, but may have rows here. It is told to give it up with the next
+ * request: what has led here is being answered. */
+static void trip(struct client_statement *statement)
+{
+    struct client_remote *remote = statement->remote;
+    bool is_open = statement->batch_code == SQLITE_ROW && statement->connection_number == remote->connection_number;
+    if (is_open)
+        client_request_tell(remote, NATIVE_RESET_ASYNC, statement->number, true);
+    client_real.sqlite3_free(statement->pending.message);
+    free(statement->pending.message16);
+    statement->pending = (struct client_error){.code = SQLITE_ABORT_ROLLBACK, .offset = -1};
+    statement->batch_code = SQLITE_ABORT_ROLLBACK;
+    statement->rows_left = 0;
+}
+
+void client_statements_trip(struct client_remote *remote)
+{
+    SQ_LIST_FOREACH (i, &remote->statements) {
+        struct client_statement *statement = SQ_CONTAINER_OF(i, struct client_statement, links);
+        /* What a statement that writes has still to do, its own server says. */
+        bool is_read = (statement->kind == CLIENT_SQL_SELECT || statement->kind == CLIENT_SQL_DATA) &&
+                       statement->facts.is_readonly;
+        if (is_read && statement->state == CLIENT_STATEMENT_ROWS && !statement->is_in_request)
+            trip(statement);
+    }
 }
 
 bool client_statements_are_half_read(const struct client_remote *remote)

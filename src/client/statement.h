@@ -38,6 +38,7 @@ enum client_sql_kind {
     CLIENT_SQL_TEMPORARY, /* CREATE TEMP …, CREATE … temp.… */
     CLIENT_SQL_ATTACH,
     CLIENT_SQL_DETACH,
+    CLIENT_SQL_VACUUM,
 };
 
 /* Of struct client_column, in the order in which they come. */
@@ -112,6 +113,15 @@ struct client_statement {
 /* The statement behind a pointer of ours, its connection's mutex entered; NULL: none. Leave with client_remote_leave…(). */
 struct client_statement *client_statement_enter(sqlite3_stmt *pointer);
 
+/* The statement behind a pointer of ours, if its connection's mutex need not be entered; NULL: enter it. */
+static inline struct client_statement *client_statement_peek(const sqlite3_stmt *pointer)
+{
+    if (!client_has_one_thread())
+        return NULL;
+    struct client_statement *statement = client_handle_object(pointer, CLIENT_HANDLE_STATEMENT);
+    return statement != NULL && client_remote_is_of_this_process(statement->remote) ? statement : NULL;
+}
+
 /* A new statement with a number, in no list. NULL: no memory. */
 struct client_statement *client_statement_new(struct client_remote *remote, const char *sql, size_t length,
                                               unsigned prepare_flags);
@@ -128,6 +138,8 @@ void client_statement_cache_clear(struct client_remote *remote);
 bool client_statement_take_facts(struct client_statement *statement, struct pgwire_cursor *body);
 /* Frees all statements: the connection ends. */
 void client_statements_free(struct client_remote *remote);
+/* A rollback has undone changes of the schema: those in their middle end with SQLITE_ABORT_ROLLBACK. */
+void client_statements_trip(struct client_remote *remote);
 bool client_statements_are_half_read(const struct client_remote *remote);
 /* Prepares it again if the connection is a new one. An error is recorded. */
 int client_statement_make_ready(struct client_statement *statement);

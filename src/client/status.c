@@ -9,12 +9,25 @@
 
 /* --- What is known --- */
 
+/* Within a call of the server, what the last answer said may be out of date: a trigger has begun, or a row has been
+ * written. */
+static void state_look(struct client_remote *remote)
+{
+    if (remote->call_depth == 0)
+        return;
+    struct client_error error = client_error_take(remote);
+    native_put_text(client_request_begin(remote, NATIVE_TXN_STATE), "main");
+    (void)client_request_end(remote, NULL, NULL); /* every answer has it */
+    client_error_put_back(remote, error);
+}
+
 #define KNOWN(result, name, none, value)                                                                               \
     result client_remote_##name(sqlite3 *db)                                                                           \
     {                                                                                                                  \
         struct client_remote *remote = client_remote_enter(db);                                                        \
         if (remote == NULL)                                                                                            \
             return none;                                                                                               \
+        state_look(remote);                                                                                            \
         result known = (result)(value);                                                                                \
         client_remote_leave_quietly(remote);                                                                           \
         return known;                                                                                                  \
@@ -25,7 +38,15 @@ KNOWN(int, sqlite3_total_changes, 0, remote->state.total_changes)
 KNOWN(sqlite3_int64, sqlite3_total_changes64, 0, remote->state.total_changes)
 KNOWN(sqlite3_int64, sqlite3_last_insert_rowid, 0, remote->state.last_insert_rowid)
 KNOWN(int, sqlite3_get_autocommit, 1, remote->state.is_autocommit)
-KNOWN(sqlite3_mutex *, sqlite3_db_mutex, NULL, remote->mutex)
+
+sqlite3_mutex *client_remote_sqlite3_db_mutex(sqlite3 *db)
+{
+    struct client_remote *remote = client_remote_enter(db);
+    if (remote == NULL)
+        return NULL;
+    client_remote_leave_quietly(remote);
+    return remote->mutex;
+}
 
 sqlite3_str *client_remote_sqlite3_str_new(sqlite3 *db)
 {

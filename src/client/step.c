@@ -12,19 +12,24 @@
 #include "client/outcome.h"
 #include "client/remote_api.h"
 #include "client/statement.h"
+#include "client/vacuum.h"
 
 enum {
     BATCH_ROWS_FIRST = 64,
     BATCH_BYTES_FIRST = 32 * 1024,
     BATCH_GROWTH_SHIFT = 2,
     BATCH_GROWTHS_MAX = 5,
-    BATCH_BYTES_MAX = 256 * 1024, /* larger ones leave the caches */
+    BATCH_BYTES_MAX = 128 * 1024, /* larger ones leave the caches, and are more than PGCLIENT_KEEP_BYTES can hold twice */
 };
 
 bool client_statement_is_single(const struct client_statement *statement)
 {
-    return statement->facts.may_call || statement->facts.is_volatile ||
-           client_calls_want_single_rows(statement->remote);
+    const struct native_facts *facts = &statement->facts;
+    /* One that writes computes all of its rows, and calls all of its functions, before it gives the first
+     * (https://sqlite.org/lang_returning.html). */
+    bool calls_by_row = facts->may_call && facts->is_readonly;
+    return calls_by_row || facts->is_volatile ||
+           client_calls_want_single_rows(statement->remote, facts->is_readonly);
 }
 
 void client_statement_put_step(struct client_statement *statement, struct sq_buf *out, bool is_anew)
@@ -53,17 +58,18 @@ enum client_risk client_statement_risk(const struct client_statement *statement)
     case CLIENT_SQL_OTHER:
     case CLIENT_SQL_DATA:
     case CLIENT_SQL_BEGIN:
+    case CLIENT_SQL_VACUUM:
         break;
     }
     return statement->facts.is_readonly ? CLIENT_RISK_NONE : CLIENT_RISK_WRITE;
 }
 
-bool client_statement_take_batch(struct client_statement *statement, int code, struct pgwire_cursor *body)
+/* Keeps the bytes of so many rows. False: they make no sense, or no memory. */
+static bool keep_batch(struct client_statement *statement, uint32_t rows, struct pgwire_bytes bytes)
 {
-    uint32_t rows = pgwire_get_u32(body);
-    struct pgwire_bytes bytes = pgwire_get_rest(body);
+    sq_assert(bytes.data != NULL || bytes.length == 0);
     /* A value has one byte at least; rows without columns do not exist. */
-    if (body->is_failed || rows > bytes.length || (rows > 0 && statement->column_count == 0))
+    if (rows > bytes.length || (rows > 0 && statement->column_count == 0))
         return false;
     if (bytes.length + 1 > statement->batch_room) {
         uint8_t *batch = realloc(statement->batch, bytes.length + 1);
@@ -78,6 +84,24 @@ bool client_statement_take_batch(struct client_statement *statement, int code, s
     statement->rows = pgwire_cursor_make(statement->batch, bytes.length);
     statement->next_byte = statement->batch[0];
     statement->rows_left = rows;
+    return true;
+}
+
+bool client_statement_take_batch(struct client_statement *statement, int code, struct pgwire_cursor *body)
+{
+    uint32_t rows = pgwire_get_u32(body);
+    struct pgwire_bytes bytes = pgwire_get_rest(body);
+    struct sq_buf named;
+    sq_buf_init(&named, INT32_MAX);
+    bool is_good = !body->is_failed;
+    if (is_good && client_databases_is_list(statement)) {
+        is_good = client_databases_name_files(statement->remote, rows, bytes, &named);
+        bytes = (struct pgwire_bytes){sq_buf_bytes(&named), sq_buf_length(&named)};
+    }
+    is_good = is_good && keep_batch(statement, rows, bytes);
+    sq_buf_done(&named);
+    if (!is_good)
+        return false;
     statement->batch_code = code;
     statement->batch_count++;
     if (client_code_is_error(code)) {
@@ -202,7 +226,9 @@ static int begin(struct client_statement *statement)
     int code = client_statement_make_ready(statement);
     if (code != SQLITE_OK)
         return code;
-    return statement->facts.is_attach ? client_attach_step(statement) : fetch(statement, true);
+    if (statement->facts.is_attach)
+        return client_attach_step(statement);
+    return client_vacuum_is_into(statement) ? client_vacuum_step(statement) : fetch(statement, true);
 }
 
 /* --- The next row --- */
@@ -282,8 +308,24 @@ int client_statement_finalize(struct client_statement *statement)
 
 /* --- The interface --- */
 
+/* A row that is there already, if that is all there is to it. */
+static bool step_quickly(struct client_statement *statement)
+{
+    if (statement->state != CLIENT_STATEMENT_ROWS || statement->rows_left == 0 || statement->is_in_request ||
+        client_interrupt_is_raised(statement->remote))
+        return false;
+    client_statement_drop_row(statement);
+    if (!client_statement_read_row(statement))
+        return false;
+    client_remote_note(statement->remote, SQLITE_ROW);
+    return true;
+}
+
 int client_remote_sqlite3_step(sqlite3_stmt *pointer)
 {
+    struct client_statement *quick = client_statement_peek(pointer);
+    if (quick != NULL && step_quickly(quick))
+        return SQLITE_ROW;
     struct client_statement *statement = client_statement_enter(pointer);
     if (statement == NULL)
         return SQLITE_MISUSE;

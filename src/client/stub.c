@@ -123,6 +123,14 @@ static sq_status stub_read(int fd, struct client_stub *stub, struct sq_error *er
     return SQ_OK;
 }
 
+/* A file that cannot be opened, which is not there for SQLite either. */
+static sq_status fail_open(struct sq_error *err, int errno_value, const char *path)
+{
+    sq_status status = sq_fail(err, SQ_NOT_FOUND, "'%s': %s", path, strerrordesc_np(errno_value));
+    err->system_errno = errno_value;
+    return status;
+}
+
 /* --- Making --- */
 
 static sq_status write_all(int fd, const char *text, const char *path, struct sq_error *err)
@@ -147,7 +155,7 @@ static sq_status stub_put(const struct client_stub *stub, const char *url, const
         return sq_fail(err, SQ_NOMEM, "a stub file");
     int fd = mkostemp(name, O_CLOEXEC);
     if (fd < 0)
-        return sq_fail(err, SQ_NOT_FOUND, "'%s': %s", stub->path, strerrordesc_np(errno));
+        return fail_open(err, errno, stub->path);
     mode_t mask = umask(0);
     (void)umask(mask);
     sq_status status = write_all(fd, text, name, err);
@@ -177,7 +185,7 @@ static sq_status stub_take(struct client_stub *stub, struct sq_error *err)
     if (fd < 0 && (errno == EACCES || errno == EROFS || errno == EPERM))
         fd = open(stub->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
-        return errno == ENOENT ? SQ_BUSY : sq_fail(err, SQ_NOT_FOUND, "'%s': %s", stub->path, strerrordesc_np(errno));
+        return errno == ENOENT ? SQ_BUSY : fail_open(err, errno, stub->path);
     sq_status status = stub_read(fd, stub, err);
     if (status == SQ_OK && stub->database == NULL) {
         int locked;
@@ -211,7 +219,7 @@ sq_status client_stub_open(const char *path, const char *url, struct sq_error *e
         else if (exists && info.st_size > 0)
             status = stub_take(&stub, err);
         else if (url == NULL)
-            status = sq_fail(err, SQ_NOT_FOUND, "'%s': there is no such file", path);
+            status = fail_open(err, ENOENT, path);
         else if ((status = stub_put(&stub, url, exists ? &info : NULL, err)) == SQ_OK)
             status = SQ_BUSY; /* now it is there */
     }

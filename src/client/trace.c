@@ -92,13 +92,36 @@ void client_calls_trace_close(struct client_remote *remote)
 
 /* --- Calls --- */
 
-/* sqlite3_trace() is given the text with its parameters' values, but for statements within others, which are
- * comments. */
+static bool is_comment(const char *sql)
+{
+    return sql != NULL && strncmp(sql, "-- ", strlen("-- ")) == 0;
+}
+
+/* A statement within another one, which is a comment: each of its lines, where sqlite3_trace_v2() marks the first. NULL: no
+ * memory. */
+static char *commented(const char *sql)
+{
+    sqlite3_str *text = client_real.sqlite3_str_new(NULL);
+    for (const char *line = sql + strlen("-- "); *line != '\0';) {
+        const char *end = strchr(line, '\n');
+        int length = end != NULL ? (int)(end + 1 - line) : (int)strlen(line);
+        client_real.sqlite3_str_appendall(text, "-- ");
+        client_real.sqlite3_str_append(text, line, length);
+        line += length;
+    }
+    return client_real.sqlite3_str_finish(text);
+}
+
+/* sqlite3_trace() is given the text with its parameters' values, but for statements within others. */
 static void trace_v1(struct client_frame *frame, sqlite3_stmt *stmt, const char *sql)
 {
     const struct client_hooks *hooks = &frame->calls->hooks;
-    const char *own = client_remote_sqlite3_sql(stmt);
-    char *expanded = own != NULL && strcmp(own, sql) == 0 ? client_remote_sqlite3_expanded_sql(stmt) : NULL;
+    const char *own = stmt != NULL ? client_remote_sqlite3_sql(stmt) : NULL;
+    char *expanded = NULL;
+    if (own != NULL && strcmp(own, sql) == 0)
+        expanded = client_remote_sqlite3_expanded_sql(stmt);
+    else if (is_comment(sql))
+        expanded = commented(sql);
     hooks->trace_v1_cb(hooks->trace_data, expanded != NULL ? expanded : sql);
     client_real.sqlite3_free(expanded);
 }
@@ -125,6 +148,9 @@ static void trace(struct client_frame *frame, unsigned event, sqlite3_stmt *stmt
     (void)hooks->trace_cb(event, hooks->trace_data, stmt, event == SQLITE_TRACE_ROW ? NULL : x.argument);
 }
 
+/* Statements that are none of the application's are none of its business, but for those that a virtual table runs within one
+ * of the application's: sqlite3_trace() sees their texts. sqlite3_trace_v2() would want their sqlite3_stmt, which is in
+ * the server. */
 void client_call_trace(struct client_frame *frame, struct pgwire_cursor *cursor)
 {
     uint32_t event = pgwire_get_u32(cursor);
@@ -135,9 +161,11 @@ void client_call_trace(struct client_frame *frame, struct pgwire_cursor *cursor)
         client_calls_malformed(frame);
         return;
     }
-    /* A statement that is none of the application's is none of its business. */
     sqlite3_stmt *stmt = client_statement_by_number(frame->remote, number);
     if (stmt != NULL)
         trace(frame, event, stmt, nanoseconds, sql);
+    else if (number == 0 && event == SQLITE_TRACE_STMT && is_comment(sql) &&
+             (frame->calls->hooks.trace_mask & TRACE_V1) != 0)
+        trace_v1(frame, NULL, sql);
     client_calls_answer(frame, 0);
 }

@@ -11,6 +11,7 @@
 
 struct unopened {
     int code;
+    int system_errno;
     char *message;       /* UTF-8 */
     uint16_t *message16; /* the same, native UTF-16 */
 };
@@ -30,12 +31,13 @@ static struct unopened *unopened_of(sqlite3 *db)
     return client_handle_object(db, CLIENT_HANDLE_UNOPENED);
 }
 
-sq_status client_unopened_new(int code, const char *message, sqlite3 **ret_db)
+sq_status client_unopened_new(int code, int system_errno, const char *message, sqlite3 **ret_db)
 {
     SQ_CLEANUP(unopened_freep) struct unopened *unopened = calloc(1, sizeof(*unopened));
     if (unopened == NULL)
         return SQ_NOMEM;
     unopened->code = code;
+    unopened->system_errno = system_errno;
     unopened->message = strdup(message);
     unopened->message16 = client_utf16_from_utf8(message);
     if (unopened->message == NULL || unopened->message16 == NULL)
@@ -62,6 +64,12 @@ int client_unopened_errcode(sqlite3 *db)
 {
     const struct unopened *unopened = unopened_of(db);
     return unopened != NULL ? unopened->code : SQLITE_MISUSE;
+}
+
+int client_unopened_system_errno(sqlite3 *db)
+{
+    const struct unopened *unopened = unopened_of(db);
+    return unopened != NULL ? unopened->system_errno : 0;
 }
 
 const char *client_unopened_errmsg(sqlite3 *db)

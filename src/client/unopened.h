@@ -12,13 +12,14 @@
 #include "base/status.h"
 #include "client/api.h"
 
-/* Makes such a connection for the (extended) result code `code`. OK: *ret_db is set; sqlite3_close() frees it.
+/* Makes such a connection for the (extended) result code `code` and the `errno` of the system call that failed (0: none). OK: *ret_db is set; sqlite3_close() frees it.
  * SQ_NOMEM: no memory or no handle is left. */
-SQ_MUST_USE sq_status client_unopened_new(int code, const char *message, sqlite3 **ret_db);
+SQ_MUST_USE sq_status client_unopened_new(int code, int system_errno, const char *message, sqlite3 **ret_db);
 
 /* What sqlite3_close(), sqlite3_errcode(), … do for a handle of ours. SQLITE_MISUSE and its text after the close. */
 int client_unopened_close(sqlite3 *db);
 int client_unopened_errcode(sqlite3 *db);
+int client_unopened_system_errno(sqlite3 *db);
 const char *client_unopened_errmsg(sqlite3 *db);
 const void *client_unopened_errmsg16(sqlite3 *db);
 

@@ -9,6 +9,7 @@
  *   PRAGMA             only those of the tables in pragma.c, and with a value only where a session may set it.
  *   functions          none that load code or make tokenizers from pointers.
  *   virtual tables     only the modules of the table below.
+ *   paths              PRAGMA database_list gives names of databases of this server instead.
  *
  * It also sees what a statement will leave behind, and what SQLite does not know: a few things write by statements of
  * their own while sqlite3_stmt_readonly() says that theirs only reads (hidden_writes()). And it sees what SQLite does not
@@ -70,6 +71,8 @@ static unsigned effects_of(int action, const char *first, const char *second, co
     case SQLITE_DETACH:
         return ENGINE_EFFECT_CONNECTION;
     case SQLITE_PRAGMA:
+        if (sqlite3_stricmp(first, "database_list") == 0)
+            return ENGINE_EFFECT_FILES;
         return second != NULL && engine_pragma_is_set(first) ? ENGINE_EFFECT_CONNECTION : 0;
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
@@ -89,6 +92,13 @@ static unsigned hidden_writes(int action, const char *first, const char *second)
     return may_write && name != NULL && sqlite3_stricmp(name, writer) == 0 ? ENGINE_EFFECT_HIDDEN : 0;
 }
 
+/* The paths of files: NULL for SQL. Where PRAGMA database_list is a statement, statement.c puts names in their place. */
+static bool is_file_column(const char *table, const char *column)
+{
+    return table != NULL && column != NULL && sqlite3_stricmp(table, "pragma_database_list") == 0 &&
+           sqlite3_stricmp(column, "file") == 0;
+}
+
 /* Whether nobody else sees the schema: temporary tables, and what is attached without a file. */
 static bool is_own_schema(const struct engine_connection *connection, const char *schema)
 {
@@ -101,8 +111,8 @@ static bool is_own_schema(const struct engine_connection *connection, const char
 }
 
 /* What else a native session wants to know of a statement; bits of enum engine_effect. */
-static unsigned native_effects(const struct engine_connection *connection, int action, const char *second,
-                               const char *schema)
+static unsigned native_effects(const struct engine_connection *connection, int action, const char *first,
+                               const char *second, const char *schema)
 {
     static const char *const telling[] = {"changes", "total_changes", "last_insert_rowid"};
     switch (action) {
@@ -125,12 +135,24 @@ static unsigned native_effects(const struct engine_connection *connection, int a
     case SQLITE_DROP_TEMP_VIEW:
     case SQLITE_DROP_TEMP_TRIGGER:
         return ENGINE_EFFECT_OWN;
+    case SQLITE_CREATE_TABLE: /* CREATE TABLE temp.t is one of these */
+    case SQLITE_CREATE_INDEX:
+    case SQLITE_CREATE_VIEW:
+    case SQLITE_CREATE_TRIGGER:
+    case SQLITE_DROP_TABLE:
+    case SQLITE_DROP_INDEX:
+    case SQLITE_DROP_VIEW:
+    case SQLITE_DROP_TRIGGER:
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
     case SQLITE_DELETE:
         return is_own_schema(connection, schema) ? ENGINE_EFFECT_OWN : ENGINE_EFFECT_SHARED;
     case SQLITE_DETACH:
         return ENGINE_EFFECT_DETACH | ENGINE_EFFECT_SHARED;
+    case SQLITE_TRANSACTION:
+    case SQLITE_SAVEPOINT:
+        return sqlite3_stricmp(first, "ROLLBACK") == 0 ? ENGINE_EFFECT_ROLLBACK | ENGINE_EFFECT_SHARED
+                                                       : ENGINE_EFFECT_SHARED;
     default:
         return ENGINE_EFFECT_SHARED;
     }
@@ -163,7 +185,7 @@ int engine_authorize(void *context, int action, const char *first, const char *s
             return answer;
     }
     if (connection->is_native)
-        connection->state.effects |= native_effects(connection, action, second, schema);
+        connection->state.effects |= native_effects(connection, action, first, second, schema);
     connection->state.effects |= effects_of(action, first, second, schema) | hidden_writes(action, first, second);
     switch (action) {
     case SQLITE_ATTACH:
@@ -182,6 +204,8 @@ int engine_authorize(void *context, int action, const char *first, const char *s
         return SQLITE_OK;
     case SQLITE_CREATE_VTABLE:
         return authorize_module(second);
+    case SQLITE_READ:
+        return is_file_column(first, second) ? SQLITE_IGNORE : SQLITE_OK;
     default:
         return SQLITE_OK;
     }

@@ -371,7 +371,14 @@ enum engine_txn engine_connection_txn(const struct engine_connection *connection
 
 bool engine_connection_has_snapshot(const struct engine_connection *connection)
 {
-    return sqlite3_txn_state(connection->db, "main") != SQLITE_TXN_NONE;
+    /* Native mode reads with more than statements: blobs, backups. */
+    bool is_idle = !connection->is_native && connection->started_count == 0 && sqlite3_get_autocommit(connection->db);
+    return !is_idle && sqlite3_txn_state(connection->db, "main") != SQLITE_TXN_NONE;
+}
+
+size_t engine_connection_started_count(const struct engine_connection *connection)
+{
+    return connection->started_count;
 }
 
 bool engine_connection_is_in_transaction(const struct engine_connection *connection)

@@ -70,10 +70,12 @@ void engine_connection_free(struct engine_connection *connection);
  *
  * SQL means there what it means in SQLite. What such a connection has of its own: */
 struct engine_native_settings {
-    int synchronous;        /* PRAGMA synchronous: 0: answers need not wait for the disk */
-    int busy_timeout_ms;    /* how long a lock is waited for */
-    int wal_autocheckpoint; /* what PRAGMA wal_autocheckpoint says; checkpoints are the server's */
-    bool has_refused_file;  /* set when VACUUM INTO has been refused; whoever tells of it sets it back */
+    int synchronous;         /* PRAGMA synchronous: 0: answers need not wait for the disk */
+    int busy_timeout_ms;     /* how long a lock is waited for */
+    int wal_autocheckpoint;  /* what PRAGMA wal_autocheckpoint says; checkpoints are the server's */
+    bool has_changed_schema; /* in the open transaction */
+    bool has_tripped;        /* set when a rollback has undone that; whoever tells of it sets it back */
+    bool has_refused_file;   /* set when VACUUM INTO has been refused; whoever tells of it sets it back */
     /* The client's authorizer (sqlite.org/c3ref/set_authorizer.html) and progress handler: asked before ours. NULL: none */
     int (*authorize_cb)(void *context, int action, const char *first, const char *second, const char *schema,
                         const char *trigger_or_view);
@@ -103,6 +105,8 @@ enum engine_txn { ENGINE_TXN_NONE, ENGINE_TXN_READ, ENGINE_TXN_WRITE };
 enum engine_txn engine_connection_txn(const struct engine_connection *connection);
 /* Whether it reads a snapshot of its database, apart from temporary and attached ones, whose snapshots are of other times. */
 bool engine_connection_has_snapshot(const struct engine_connection *connection);
+/* Statements that have begun and have not been reset. */
+size_t engine_connection_started_count(const struct engine_connection *connection);
 /* Whether a transaction is open (BEGIN or SAVEPOINT), even one that has locked nothing yet. */
 bool engine_connection_is_in_transaction(const struct engine_connection *connection);
 

@@ -21,12 +21,15 @@ enum engine_effect {
     ENGINE_EFFECT_CONNECTION = 2, /* leaves something in the connection: temporary tables, pragmas, attachments */
     ENGINE_EFFECT_ROWS = 4,       /* inserts, updates or deletes, perhaps in the schema's own tables */
     ENGINE_EFFECT_HIDDEN = 8,     /* may write where SQLite says that it only reads */
+    ENGINE_EFFECT_FILES = 1024,   /* shows the files of databases: PRAGMA database_list */
     /* of native connections only: */
-    ENGINE_EFFECT_OWN = 16,      /* writes what nobody else sees */
-    ENGINE_EFFECT_SHARED = 32,   /* may write what others see */
-    ENGINE_EFFECT_ATTACH = 64,   /* attaches what only a request may attach */
-    ENGINE_EFFECT_DETACH = 128,  /* detaches */
-    ENGINE_EFFECT_VOLATILE = 256 /* asks what the last statement did */
+    ENGINE_EFFECT_OWN = 16,         /* writes what nobody else sees */
+    ENGINE_EFFECT_SHARED = 32,      /* may write what others see */
+    ENGINE_EFFECT_ATTACH = 64,      /* attaches what only a request may attach */
+    ENGINE_EFFECT_DETACH = 128,     /* detaches */
+    ENGINE_EFFECT_VOLATILE = 256,   /* asks what the last statement did */
+    ENGINE_EFFECT_ROLLBACK = 512,   /* ROLLBACK, ROLLBACK TO */
+    ENGINE_EFFECT_PARAMETERS = 2048 /* creates temp.sqlite_parameters: not the authorizer's */
 };
 
 /* Statements of transaction control, kept compiled. */
@@ -64,7 +67,9 @@ struct engine_connection {
     struct engine_durability *durability; /* of its database */
     struct engine_stop *stop;
     bool is_attach_allowed; /* true only inside attach(): what it runs is the server's */
-    bool is_inferring;      /* true only inside infer_statement_types(), which runs nothing */
+    bool is_schema_open;    /* true only while temp.sqlite_parameters is made: statement.c */
+    int former_switches[2]; /* the settings that were changed for that */
+    bool is_inferring;      /* true only while a program is read through EXPLAIN, which runs nothing */
     struct engine_attached attached[ENGINE_ATTACHED_MAX];
     size_t attached_count;
     struct infer_cache *infer_cache; /* made on first use */
@@ -76,6 +81,7 @@ struct engine_connection {
     bool has_function_error;
     struct sq_error function_error; /* of the SQL function that failed the running statement */
     size_t statement_count;         /* open statements, asserted 0 at the end */
+    size_t started_count;           /* those that have been stepped and not reset */
 };
 
 /* A statement has failed with this extended result code: if it was a sync that failed, the database is out of service. */

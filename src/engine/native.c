@@ -48,6 +48,29 @@ void engine_native_release_snapshot(struct engine_connection *connection, sqlite
     sqlite3_finalize(snapshot); /* it has only read: there is nothing that could fail */
 }
 
+bool engine_native_has_operand(struct engine_connection *connection, sqlite3_stmt *stmt,
+                               bool (*is_it_cb)(void *context, const char *operand), void *context)
+{
+    enum { EXPLAIN_P4 = 5 };
+    sq_assert(connection->is_native && !connection->is_inferring);
+    sq_assert(sqlite3_stmt_isexplain(stmt) == 0 && sqlite3_stmt_readonly(stmt) != 0);
+    char *sql = sqlite3_mprintf("EXPLAIN %s", sqlite3_sql(stmt));
+    if (sql == NULL)
+        return true;
+    sqlite3_stmt *explain = NULL;
+    connection->is_inferring = true;
+    int result = sqlite3_prepare_v3(connection->db, sql, -1, 0, &explain, NULL);
+    bool is_found = result != SQLITE_OK || sqlite3_stmt_isexplain(explain) != 1;
+    while (!is_found && (result = sqlite3_step(explain)) == SQLITE_ROW) {
+        const char *operand = (const char *)sqlite3_column_text(explain, EXPLAIN_P4);
+        is_found = operand != NULL && is_it_cb(context, operand);
+    }
+    sqlite3_finalize(explain);
+    connection->is_inferring = false;
+    sqlite3_free(sql);
+    return is_found || result != SQLITE_DONE;
+}
+
 void engine_native_note_replaced(struct engine_connection *connection)
 {
     connection->state.generation++;

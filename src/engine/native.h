@@ -3,6 +3,8 @@
 #ifndef SQ_ENGINE_NATIVE_H
 #define SQ_ENGINE_NATIVE_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 
 struct engine_connection;
@@ -25,6 +27,13 @@ SQ_MUST_USE int engine_native_hold_snapshot(struct engine_connection *connection
                                             struct sqlite3_stmt **ret_snapshot);
 /* NULL is allowed. */
 void engine_native_release_snapshot(struct engine_connection *connection, struct sqlite3_stmt *snapshot);
+
+/* Whether a statement's program has an operand for which `is_it_cb` says true: P4 as EXPLAIN shows it
+ * (sqlite.org/opcode.html), those of triggers too. Functions are `name(3)`, collations `name-8` or within `k(2,name,-name)`.
+ * The client's authorizer is not asked. True also if that could not be found out. Only for SELECT and VALUES: a PRAGMA may
+ * work while it is compiled, and EXPLAIN of an INSERT makes sqlite3_changes() 0. */
+bool engine_native_has_operand(struct engine_connection *connection, struct sqlite3_stmt *stmt,
+                               bool (*is_it_cb)(void *context, const char *operand), void *context);
 
 /* All of a database has been written anew, without a statement: what was known of its schema is out of date. */
 void engine_native_note_replaced(struct engine_connection *connection);

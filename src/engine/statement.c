@@ -16,6 +16,7 @@
 #include "engine/error.h"
 #include "engine/infer.h"
 #include "engine/pragma.h"
+#include "engine/sql_lexer.h"
 
 enum { ENGINE_POSITION_MAX = 65535 };
 
@@ -33,6 +34,7 @@ struct engine_statement {
     bool is_readonly;
     bool is_native;       /* no `positions` */
     bool changes_rows;    /* INSERT, UPDATE, DELETE */
+    bool shows_files;     /* PRAGMA database_list */
     unsigned effects;     /* enum engine_effect, of those that matter when it has run */
     unsigned traits;      /* enum engine_effect: all, of a native one */
     int compile_count;    /* how often SQLite had compiled it anew when it was last looked at */
@@ -119,6 +121,7 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     statement->is_readonly =
         sqlite3_stmt_readonly(stmt) != 0 && (connection->state.effects & ENGINE_EFFECT_HIDDEN) == 0;
     statement->effects = connection->state.effects & (ENGINE_EFFECT_SCHEMA | ENGINE_EFFECT_CONNECTION);
+    statement->shows_files = (connection->state.effects & ENGINE_EFFECT_FILES) != 0;
     /* Connecting a virtual table asks for the same right. */
     statement->changes_rows = !statement->is_readonly && connection->state.effects == ENGINE_EFFECT_ROWS;
     statement->column_count = (size_t)sqlite3_column_count(stmt);
@@ -128,12 +131,67 @@ sq_status engine_statement_prepare(struct engine_connection *connection, const c
     return SQ_OK;
 }
 
+/* The only place where is_started changes: the connection counts. */
+static void set_started(struct engine_statement *statement, bool is_started)
+{
+    size_t *count = &statement->connection->started_count;
+    *count += is_started;
+    *count -= statement->is_started;
+    statement->is_started = is_started;
+}
+
+/* CREATE TABLE [IF NOT EXISTS] temp.sqlite_parameters (…): SQLite's shell keeps the values of parameters there. The name is
+ * SQLite's own, so the shell asks for a writable schema first, which a server's database has not; a temporary table harms
+ * nobody. */
+static bool is_parameters_table(const char *sql, size_t length)
+{
+    static const char *const words[] = {"CREATE", "TABLE", "IF", "NOT", "EXISTS", "temp", ".", "sqlite_parameters"};
+    enum { IF = 2, TEMP = 5, COUNT = sizeof(words) / sizeof(words[0]) };
+    struct sql_lexer lexer;
+    struct sql_token token;
+    sql_lexer_init(&lexer, sql, length, SQL_LEXER_SQLITE);
+    sql_lexer_next(&lexer, &token);
+    for (size_t i = 0; i < COUNT; i++) {
+        if (i == IF && !sql_token_is(&token, words[IF]))
+            i = TEMP;
+        bool is_dot = token.kind == SQL_TOKEN_DOT;
+        if (is_dot ? words[i][0] != '.' : !sql_token_is(&token, words[i]))
+            return false;
+        sql_lexer_next(&lexer, &token);
+    }
+    return token.kind == SQL_TOKEN_LEFT; /* with AS, it could call anything */
+}
+
+/* The schema is writable while that statement is compiled or stepped (a change of these settings has SQLite compile it anew
+ * then); no other statement comes to it, not one of the client's hooks either: fail_schema_open(). */
+static void open_schema(struct engine_connection *connection, bool is_open)
+{
+    static const int switches[] = {SQLITE_DBCONFIG_WRITABLE_SCHEMA, SQLITE_DBCONFIG_DEFENSIVE};
+    sq_assert(connection->is_schema_open != is_open);
+    connection->is_schema_open = is_open;
+    for (int i = 0; i < 2; i++) {
+        int *former = &connection->former_switches[i];
+        bool is_writable = switches[i] == SQLITE_DBCONFIG_WRITABLE_SCHEMA;
+        if (is_open)
+            sqlite3_db_config(connection->db, switches[i], -1, former);
+        sqlite3_db_config(connection->db, switches[i], is_open ? is_writable : *former, NULL);
+    }
+}
+
+static sq_status fail_schema_open(const struct engine_connection *connection, struct sq_error *err)
+{
+    if (SQ_LIKELY(!connection->is_schema_open))
+        return SQ_OK;
+    return sq_fail_sql(err, SQ_SQL, "55006", "not while sqlite_parameters is being created");
+}
+
 /* Compiles `sql`, or what takes its place. SQLite's result, and its message in the connection. */
 static sq_status compile_native(struct engine_connection *connection, const char *sql, size_t length, unsigned flags,
                                 struct sq_error *err, sqlite3_stmt **ret_stmt, size_t *ret_consumed)
 {
     char *replaced = NULL;
     size_t consumed = 0;
+    SQ_TRY(fail_schema_open(connection, err));
     SQ_TRY(engine_pragma_replace(connection, sql, length, err, &replaced, &consumed));
     /* With a NUL behind it: SQLite would make this copy, too, and has another message for texts that are too long then. */
     bool is_replaced = replaced != NULL;
@@ -141,7 +199,14 @@ static sq_status compile_native(struct engine_connection *connection, const char
         return sq_fail(err, SQ_NOMEM, "out of memory for a statement");
     const char *tail = replaced;
     connection->state.effects = 0;
+    bool opens_schema = is_parameters_table(replaced, strlen(replaced));
+    if (SQ_UNLIKELY(opens_schema))
+        open_schema(connection, true);
     int result = sqlite3_prepare_v3(connection->db, replaced, -1, flags, ret_stmt, &tail);
+    if (SQ_UNLIKELY(opens_schema)) {
+        open_schema(connection, false);
+        connection->state.effects |= ENGINE_EFFECT_PARAMETERS;
+    }
     if (!is_replaced)
         consumed = (size_t)(tail - replaced);
     sqlite3_free(replaced);
@@ -172,6 +237,7 @@ sq_status engine_statement_prepare_native(struct engine_connection *connection, 
         statement->is_readonly = sqlite3_stmt_readonly(stmt) != 0 && (effects & ENGINE_EFFECT_HIDDEN) == 0;
         statement->effects = effects & (ENGINE_EFFECT_SCHEMA | ENGINE_EFFECT_CONNECTION);
         statement->traits = effects;
+        statement->shows_files = (effects & ENGINE_EFFECT_FILES) != 0;
         statement->column_count = (size_t)sqlite3_column_count(stmt);
         statement->parameter_count = statement->variable_count = (size_t)sqlite3_bind_parameter_count(stmt);
     }
@@ -204,6 +270,7 @@ void engine_statement_free(struct engine_statement *statement)
         return;
     sq_assert(statement->connection->statement_count > 0);
     statement->connection->statement_count--;
+    set_started(statement, false);
     sqlite3_finalize(statement->stmt);
     free(statement);
 }
@@ -355,22 +422,50 @@ static void note_first_step(struct engine_statement *statement)
         statement->column_count = (size_t)sqlite3_column_count(statement->stmt);
 }
 
+/* A native statement has ended. Whether it has rolled back changes of the schema: SQLite then ends all statements that are in
+ * their middle (sqlite.org/lang_transaction.html), also those whose rows the client has already. */
+static void note_trip(struct engine_statement *statement, int result)
+{
+    struct engine_native_settings *native = &statement->connection->native;
+    bool is_over = sqlite3_get_autocommit(statement->connection->db) != 0;
+    bool is_explain = sqlite3_stmt_isexplain(statement->stmt) != 0;
+    bool is_rollback = (statement->traits & ENGINE_EFFECT_ROLLBACK) != 0 && result == SQLITE_DONE && !is_explain;
+    if (native->has_changed_schema && (is_rollback || (is_over && result != SQLITE_DONE)))
+        native->has_tripped = true;
+    bool is_temporary =
+        (statement->effects & ENGINE_EFFECT_CONNECTION) != 0 && (statement->traits & ENGINE_EFFECT_OWN) != 0;
+    if (((statement->effects & ENGINE_EFFECT_SCHEMA) != 0 || is_temporary) && !is_explain)
+        native->has_changed_schema = true;
+    if (is_over) /* ROLLBACK TO leaves it as it is, as in SQLite */
+        native->has_changed_schema = false;
+}
+
 enum engine_step engine_statement_step(struct engine_statement *statement, struct sq_error *err)
 {
     struct engine_connection *connection = statement->connection;
+    if (fail_schema_open(connection, err) != SQ_OK)
+        return ENGINE_STEP_FAILED;
     bool is_first = !statement->is_started;
     bool is_within = connection->is_stepping; /* a function of the client's has asked something */
-    statement->is_started = true;
+    set_started(statement, true);
     connection->is_stepping = true;
     connection->yield_us = 0;
     connection->has_function_error = false;
     connection->client_error = 0;
+    bool opens_schema = (statement->traits & ENGINE_EFFECT_PARAMETERS) != 0;
+    if (SQ_UNLIKELY(opens_schema))
+        open_schema(connection, true);
     int result = sqlite3_step(statement->stmt);
+    if (SQ_UNLIKELY(opens_schema))
+        open_schema(connection, false);
     connection->is_stepping = is_within;
     if (is_first)
         note_first_step(statement);
     if (statement->is_native && result != SQLITE_ROW)
-        statement->is_started = false; /* SQLite begins it anew when it is stepped again */
+        set_started(statement, false); /* SQLite begins it anew when it is stepped again */
+    /* SQLite counts an EXPLAIN as running until it is reset, and refuses changes of the schema meanwhile. */
+    if (statement->is_native && result == SQLITE_DONE && sqlite3_stmt_isexplain(statement->stmt) != 0)
+        (void)sqlite3_reset(statement->stmt);
     if (result == SQLITE_ROW) {
         if (SQ_LIKELY(sqlite3_data_count(statement->stmt) == (int)statement->column_count))
             return ENGINE_STEP_ROW;
@@ -380,6 +475,8 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
         return ENGINE_STEP_FAILED;
     }
     engine_connection_after(connection, statement->effects);
+    if (statement->is_native)
+        note_trip(statement, result);
     if (statement->changes_rows)
         connection->state.has_changed_rows = true;
     if (result == SQLITE_DONE)
@@ -409,32 +506,50 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
     return ENGINE_STEP_FAILED;
 }
 
+/* The server's paths are nobody's business: the file is the database's name on this server. EXPLAIN has it in p4. */
+static void hide_file(const struct engine_statement *statement, struct sq_value *values)
+{
+    enum { LIST_NAME = 1, LIST_FILE = 2, LIST_COLUMNS = 3, EXPLAIN_P4 = 5 };
+    bool is_list = statement->column_count == LIST_COLUMNS;
+    bool is_path = statement->column_count > EXPLAIN_P4 && values[EXPLAIN_P4].kind == SQ_VALUE_TEXT &&
+                   values[EXPLAIN_P4].bytes.length > 0 && values[EXPLAIN_P4].bytes.data[0] == '/';
+    const char *name = NULL;
+    if (is_list && values[LIST_NAME].kind == SQ_VALUE_TEXT)
+        name = engine_connection_database_name(statement->connection, values[LIST_NAME].bytes.data);
+    if (name == NULL)
+        name = "";
+    if (is_list || is_path)
+        values[is_list ? LIST_FILE : EXPLAIN_P4] =
+            (struct sq_value){.kind = SQ_VALUE_TEXT, .bytes = {name, strlen(name)}};
+}
+
 sq_status engine_statement_row(struct engine_statement *statement, struct sq_value *values, struct sq_error *err)
 {
-    sqlite3_stmt *stmt = statement->stmt;
     for (size_t i = 0; i < statement->column_count; i++) {
-        int column = (int)i;
+        /* One look at the statement instead of one for each question. Such a value may be asked like any other, since
+         * SQLite runs in its multi-thread mode (sqlite.org/c3ref/value.html). */
+        sqlite3_value *column = sqlite3_column_value(statement->stmt, (int)i);
         struct sq_value *value = &values[i];
-        switch (sqlite3_column_type(stmt, column)) {
+        switch (sqlite3_value_type(column)) {
         case SQLITE_INTEGER:
             value->kind = SQ_VALUE_INTEGER;
-            value->integer = sqlite3_column_int64(stmt, column);
+            value->integer = sqlite3_value_int64(column);
             break;
         case SQLITE_FLOAT:
             value->kind = SQ_VALUE_REAL;
-            value->real = sqlite3_column_double(stmt, column);
+            value->real = sqlite3_value_double(column);
             break;
         case SQLITE_TEXT:
             value->kind = SQ_VALUE_TEXT;
-            value->bytes.data = (const char *)sqlite3_column_text(stmt, column);
-            value->bytes.length = (size_t)sqlite3_column_bytes(stmt, column);
+            value->bytes.data = (const char *)sqlite3_value_text(column);
+            value->bytes.length = (size_t)sqlite3_value_bytes(column);
             if (SQ_UNLIKELY(value->bytes.data == NULL))
                 return sq_fail(err, SQ_NOMEM, "out of memory for a value");
             break;
         case SQLITE_BLOB:
             value->kind = SQ_VALUE_BLOB;
-            value->bytes.data = sqlite3_column_blob(stmt, column);
-            value->bytes.length = (size_t)sqlite3_column_bytes(stmt, column);
+            value->bytes.data = sqlite3_value_blob(column);
+            value->bytes.length = (size_t)sqlite3_value_bytes(column);
             if (SQ_UNLIKELY(value->bytes.data == NULL && value->bytes.length > 0))
                 return sq_fail(err, SQ_NOMEM, "out of memory for a value");
             break;
@@ -443,6 +558,8 @@ sq_status engine_statement_row(struct engine_statement *statement, struct sq_val
             break;
         }
     }
+    if (SQ_UNLIKELY(statement->shows_files))
+        hide_file(statement, values);
     return SQ_OK;
 }
 
@@ -451,7 +568,7 @@ sq_status engine_statement_reset(struct engine_statement *statement, struct sq_e
     int result = sqlite3_reset(statement->stmt);
     sq_status status = SQ_OK;
     if (statement->is_native) {
-        statement->is_started = false;
+        set_started(statement, false);
         if (result == SQLITE_OK)
             return SQ_OK;
         engine_connection_note_failure(statement->connection, result);
@@ -464,6 +581,6 @@ sq_status engine_statement_reset(struct engine_statement *statement, struct sq_e
     if (statement->variable_count > 0)
         sqlite3_clear_bindings(statement->stmt);
     statement->is_failed = false;
-    statement->is_started = false;
+    set_started(statement, false);
     return status;
 }

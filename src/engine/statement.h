@@ -25,7 +25,7 @@ SQ_MUST_USE sq_status engine_statement_prepare(struct engine_connection *connect
 /* The same on a native connection: the statement is SQLite's own, with its parameters under SQLite's indexes and the flags
  * of sqlite3_prepare_v3(), and `sql` need not end in a NUL. It is stepped like any other, but
  *   - parameters are bound by who has its handle, and stay bound;
- *   - after its end or a failure it is not reset: SQLite does that when it is stepped again;
+ *   - after its end or a failure it is not reset: SQLite does that when it is stepped again (an EXPLAIN is reset at its end);
  *   - its columns may change: engine_statement_has_changed(). */
 SQ_MUST_USE sq_status engine_statement_prepare_native(struct engine_connection *connection, const char *sql,
                                                       size_t length, unsigned flags, struct sq_error *err,

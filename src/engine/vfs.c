@@ -54,6 +54,7 @@ enum {
     NOBODY = -1,
     CHECKPOINT_LOCK = 1,
     MARK_PAUSE_US = SQ_US_PER_MS,
+    PAGE_BYTES_MIN = 512, /* sqlite.org/fileformat.html, "Page Size" */
     /* Byte offsets in the wal-index (sqlite.org/walformat.html, "The WAL-Index File Format"). */
     INDEX_FRAME_COUNT = 16,
     INDEX_MARKS = 100,
@@ -74,6 +75,7 @@ struct shared {
     pthread_mutex_t mutex; /* guards what follows; held across calls to the VFS below */
     size_t index_user_count;
     sqlite3_file *holder; /* NULL: not open */
+    bool is_map_resting;  /* its pages have been given back, and nobody has read since */
     /* Sequentially consistent: a lock orders what its holders read and write. */
     atomic_int users[READ_LOCK_COUNT];
     _Atomic(int64_t) marked_us; /* when a reader has last raised a mark. Relaxed: a number to go by */
@@ -198,8 +200,10 @@ static int take_read_lock(struct shared *shared, int slot)
         result = open_holder(shared);
         if (result == SQLITE_OK)
             result = lock_below(shared->holder, slot, SQLITE_SHM_LOCK | SQLITE_SHM_SHARED);
-        if (result == SQLITE_OK)
+        if (result == SQLITE_OK) {
             atomic_store(users, 1);
+            shared->is_map_resting = false;
+        }
     }
     pthread_mutex_unlock(&shared->mutex);
     return result;
@@ -308,10 +312,11 @@ static int file_shm_map(sqlite3_file *base, int region, int region_bytes, int is
     return result;
 }
 
+/* SQLite's own VFS takes a mutex of the whole process besides, "for redundancy" (os_unix.c): readers would meet there. */
 static void file_shm_barrier(sqlite3_file *base)
 {
-    struct file *file = file_of(base);
-    file->below->pMethods->xShmBarrier(file->below);
+    (void)base;
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 /* The last one unmaps below after the holder has gone: SQLite removes the wal-index with the last user. */
@@ -335,6 +340,27 @@ static int file_shm_unmap(sqlite3_file *base, int is_removing)
     return result;
 }
 
+/* Nobody has read since the kernel's locks were given back. Under the mutex. */
+static bool is_unread(const struct shared *shared)
+{
+    for (int slot = 0; slot < READ_LOCK_COUNT; slot++) {
+        if (atomic_load(&shared->users[slot]) != NOBODY)
+            return false;
+    }
+    return true;
+}
+
+/* What a file's map has shown counts as the server's memory, although it is the kernel's cache. While nobody reads, the
+ * server lets go of it; the next reader finds the pages where they are. Under the mutex. */
+static void rest_map(struct shared *shared)
+{
+    if (shared->map == NULL || shared->is_map_resting)
+        return;
+    int result = madvise(shared->map, (size_t)layer.map_bytes, MADV_DONTNEED);
+    (void)result; /* then they stay */
+    shared->is_map_resting = true;
+}
+
 void engine_vfs_release_idle(void)
 {
     pthread_mutex_lock(&layer.mutex);
@@ -342,6 +368,8 @@ void engine_vfs_release_idle(void)
          links = links->next) {
         struct shared *shared = SQ_CONTAINER_OF(links, struct shared, links);
         pthread_mutex_lock(&shared->mutex);
+        if (is_unread(shared))
+            rest_map(shared);
         for (int slot = 0; slot < READ_LOCK_COUNT; slot++) {
             bool is_free = release_slot(shared, slot);
             (void)is_free; /* who reads now keeps it */
@@ -358,10 +386,10 @@ void engine_vfs_set_mark_pause(int64_t pause_us)
 
 /* --- The map ------------------------------------------------------------------------------------------------------- */
 
-static int file_fetch(sqlite3_file *base, sqlite3_int64 offset, int bytes, void **ret_page)
+/* Where the map shows these bytes; NULL: it does not, because they are beyond the end or beyond the map. */
+static int find_in_map(struct file *file, sqlite3_int64 offset, int bytes, unsigned char **ret_bytes)
 {
-    struct file *file = file_of(base);
-    *ret_page = NULL;
+    *ret_bytes = NULL;
     if (file->shared->map == NULL)
         return SQLITE_OK;
     if (SQ_UNLIKELY(offset + bytes > file->known_bytes)) {
@@ -371,10 +399,17 @@ static int file_fetch(sqlite3_file *base, sqlite3_int64 offset, int bytes, void 
             return result;
         file->known_bytes = length < layer.map_bytes ? length : layer.map_bytes;
     }
-    /* Beyond the end, or beyond the map: SQLite reads it. */
     if (offset + bytes <= file->known_bytes)
-        *ret_page = file->shared->map + offset;
+        *ret_bytes = file->shared->map + offset;
     return SQLITE_OK;
+}
+
+static int file_fetch(sqlite3_file *base, sqlite3_int64 offset, int bytes, void **ret_page)
+{
+    unsigned char *page = NULL;
+    int result = find_in_map(file_of(base), offset, bytes, &page);
+    *ret_page = page;
+    return result;
 }
 
 static int file_unfetch(sqlite3_file *base, sqlite3_int64 offset, void *page)
@@ -480,9 +515,17 @@ static int file_close(sqlite3_file *base)
     return result;
 }
 
+/* Writers and page 1 are given pages of their own, not the map's: copied from there, they cost no call of the kernel. Only
+ * who has the wal-index asks for pages of a snapshot that it holds, which nobody cuts off. */
 static int file_read(sqlite3_file *base, void *buffer, int bytes, sqlite3_int64 offset)
 {
     struct file *file = file_of(base);
+    unsigned char *mapped = NULL;
+    if (file->index != NULL && file->read_locks != 0 && bytes >= PAGE_BYTES_MIN &&
+        find_in_map(file, offset, bytes, &mapped) == SQLITE_OK && mapped != NULL) {
+        memcpy(buffer, mapped, (size_t)bytes);
+        return SQLITE_OK;
+    }
     return file->below->pMethods->xRead(file->below, buffer, bytes, offset);
 }
 

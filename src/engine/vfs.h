@@ -23,8 +23,8 @@
  * file are mapped; 0: none. Once. */
 SQ_MUST_USE sq_status engine_vfs_register(int64_t map_bytes, struct sq_error *err);
 
-/* Gives the kernel's read locks back that nobody in this process uses, so that other processes can begin a log anew. For a
- * look every now and then. */
+/* Gives the kernel's read locks back that nobody in this process uses, so that other processes can begin a log anew; and
+ * the mapped pages of a file that nobody has read since the last time. For a look every now and then. */
 void engine_vfs_release_idle(void);
 
 /* For tests: the least time between two times that readers raise a mark, in microseconds. Any thread, any time. */

@@ -19,7 +19,7 @@
 #include "base/clock.h"
 #include "net/loop_internal.h"
 
-enum { NET_EVENTS_MAX = 256, NET_TIMERS_MIN = 64, NET_SOON_MAX = 32 };
+enum { NET_EVENTS_MAX = 256, NET_TIMERS_MIN = 64, NET_SOON_MAX = 32, NET_FIRST_MAX = 64 };
 
 struct net_loop {
     int epoll_fd;
@@ -44,9 +44,12 @@ struct net_loop {
 
     pthread_mutex_t mailbox_mutex;
     struct sq_list mailbox;
-    struct sq_list turn; /* where this turn's tasks end; itself no task */
-    int soon_left;       /* how many more tasks may join this turn */
-    bool is_asleep;      /* guarded by the mutex: somebody must write wake_fd */
+    struct sq_list turn;   /* where this turn's tasks end; itself no task */
+    int soon_left;         /* how many more tasks may join this turn */
+    struct sq_list first;  /* tasks that come before everything else */
+    int first_left;        /* how many more may in this turn */
+    atomic_bool has_first; /* relaxed: the list is looked at under the mutex */
+    bool is_asleep;        /* guarded by the mutex: somebody must write wake_fd */
 };
 
 static sq_status loop_open(struct net_loop *loop, struct sq_error *err)
@@ -75,6 +78,8 @@ sq_status net_loop_new(struct sq_error *err, struct net_loop **ret_loop)
     pthread_mutex_init(&loop->mailbox_mutex, NULL);
     sq_list_init(&loop->mailbox);
     sq_list_init(&loop->turn);
+    sq_list_init(&loop->first);
+    loop->first_left = NET_FIRST_MAX;
     atomic_store_explicit(&loop->next_due_us, INT64_MAX, memory_order_relaxed);
     SQ_TRY(loop_open(loop, err));
     *ret_loop = SQ_STEAL(loop);
@@ -86,6 +91,7 @@ void net_loop_free(struct net_loop *loop)
     if (loop == NULL)
         return;
     sq_assert(loop->timer_count == 0 && sq_list_is_empty(&loop->mailbox) && !sq_list_is_linked(&loop->turn));
+    sq_assert(sq_list_is_empty(&loop->first));
     if (loop->epoll_fd >= 0)
         close(loop->epoll_fd);
     if (loop->wake_fd >= 0)
@@ -131,7 +137,8 @@ bool net_loop_has_work(struct net_loop *loop)
 {
     pthread_mutex_lock(&loop->mailbox_mutex);
     bool has_task = loop->mailbox.next != &loop->turn && !sq_list_is_empty(&loop->mailbox);
-    bool has_later_task = loop->mailbox.previous != &loop->turn && !sq_list_is_empty(&loop->mailbox);
+    bool has_later_task =
+        (loop->mailbox.previous != &loop->turn && !sq_list_is_empty(&loop->mailbox)) || !sq_list_is_empty(&loop->first);
     pthread_mutex_unlock(&loop->mailbox_mutex);
     if (has_task || has_later_task || atomic_load_explicit(&loop->events_left, memory_order_relaxed) > 0)
         return true;
@@ -200,14 +207,31 @@ static void handle_event(struct net_loop *loop, const struct epoll_event *event)
         watch->event_cb(watch, events);
 }
 
-/* False: the loop was lost meanwhile. So for fire_timers() and run_tasks(). */
+/* Runs what must not wait. False: the loop was lost meanwhile. So for handle_events(), fire_timers() and run_tasks(). */
+static bool run_first(struct net_loop *loop)
+{
+    while (SQ_UNLIKELY(atomic_load_explicit(&loop->has_first, memory_order_relaxed))) {
+        pthread_mutex_lock(&loop->mailbox_mutex);
+        struct sq_list *links = sq_list_pop_front(&loop->first);
+        atomic_store_explicit(&loop->has_first, !sq_list_is_empty(&loop->first), memory_order_relaxed);
+        pthread_mutex_unlock(&loop->mailbox_mutex);
+        if (links == NULL)
+            break; /* cancelled */
+        struct net_task *task = SQ_CONTAINER_OF(links, struct net_task, links);
+        task->run_cb(task);
+        if (has_lost_loop)
+            return false;
+    }
+    return true;
+}
+
 static bool handle_events(struct net_loop *loop)
 {
     while (loop->event_next < loop->event_count) {
         struct epoll_event event = loop->events[loop->event_next++];
         atomic_store_explicit(&loop->events_left, loop->event_count - loop->event_next, memory_order_relaxed);
         handle_event(loop, &event);
-        if (has_lost_loop)
+        if (has_lost_loop || !run_first(loop))
             return false;
     }
     loop->event_count = loop->event_next = 0;
@@ -319,12 +343,29 @@ void net_task_init(struct net_task *task, void (*run_cb)(struct net_task *task))
     task->run_cb = run_cb;
 }
 
-static void post(struct net_loop *loop, struct net_task *task, bool is_soon)
+enum post_when { POST_LATER, POST_SOON, POST_FIRST };
+
+/* Under the mutex: lets the task go before all others, if there is room. */
+static bool put_first(struct net_loop *loop, struct net_task *task)
+{
+    if (loop->first_left == 0)
+        return false;
+    loop->first_left--;
+    sq_list_remove(&task->links); /* it may have been posted already */
+    sq_list_push_back(&loop->first, &task->links);
+    atomic_store_explicit(&loop->has_first, true, memory_order_relaxed);
+    return true;
+}
+
+static void post(struct net_loop *loop, struct net_task *task, enum post_when when)
 {
     pthread_mutex_lock(&loop->mailbox_mutex);
     bool must_wake = false;
-    if (!sq_list_is_linked(&task->links)) {
-        bool joins_turn = is_soon && sq_list_is_linked(&loop->turn) && loop->soon_left > 0;
+    if (when == POST_FIRST && put_first(loop, task)) {
+        must_wake = loop->is_asleep;
+        loop->is_asleep = false;
+    } else if (!sq_list_is_linked(&task->links)) {
+        bool joins_turn = when != POST_LATER && sq_list_is_linked(&loop->turn) && loop->soon_left > 0;
         if (joins_turn)
             loop->soon_left--;
         sq_list_push_back(joins_turn ? &loop->turn : &loop->mailbox, &task->links); /* before it: a ring */
@@ -338,12 +379,17 @@ static void post(struct net_loop *loop, struct net_task *task, bool is_soon)
 
 void net_loop_post(struct net_loop *loop, struct net_task *task)
 {
-    post(loop, task, false);
+    post(loop, task, POST_LATER);
 }
 
 void net_loop_post_soon(struct net_loop *loop, struct net_task *task)
 {
-    post(loop, task, true);
+    post(loop, task, POST_SOON);
+}
+
+void net_loop_post_first(struct net_loop *loop, struct net_task *task)
+{
+    post(loop, task, POST_FIRST);
 }
 
 void net_loop_cancel(struct net_loop *loop, struct net_task *task)
@@ -366,7 +412,7 @@ static bool run_tasks(struct net_loop *loop)
         pthread_mutex_unlock(&loop->mailbox_mutex);
         struct net_task *task = SQ_CONTAINER_OF(links, struct net_task, links);
         task->run_cb(task);
-        if (has_lost_loop)
+        if (has_lost_loop || !run_first(loop))
             return false;
         pthread_mutex_lock(&loop->mailbox_mutex);
     }
@@ -379,8 +425,9 @@ static bool run_tasks(struct net_loop *loop)
 static int sleep_ms(struct net_loop *loop)
 {
     pthread_mutex_lock(&loop->mailbox_mutex);
-    bool has_task = !sq_list_is_empty(&loop->mailbox);
+    bool has_task = !sq_list_is_empty(&loop->mailbox) || !sq_list_is_empty(&loop->first);
     loop->is_asleep = !has_task;
+    loop->first_left = NET_FIRST_MAX;
     pthread_mutex_unlock(&loop->mailbox_mutex);
     if (has_task)
         return 0;
@@ -411,10 +458,10 @@ void net_loop_run(struct net_loop *loop)
     atomic_store_explicit(&loop->owner, pthread_self(), memory_order_relaxed);
     atomic_store_explicit(&loop->is_owned, true, memory_order_relaxed);
     /* What another thread has left in the middle of a turn comes first. */
-    bool has_loop = handle_events(loop) && run_tasks(loop);
+    bool has_loop = run_first(loop) && handle_events(loop) && run_tasks(loop);
     while (has_loop && !atomic_load_explicit(&loop->is_stopping, memory_order_relaxed)) {
         await_events(loop);
-        has_loop = fire_timers(loop) && handle_events(loop) && run_tasks(loop);
+        has_loop = fire_timers(loop) && run_first(loop) && handle_events(loop) && run_tasks(loop);
     }
     if (has_loop)
         atomic_store_explicit(&loop->is_owned, false, memory_order_relaxed);

@@ -6,7 +6,8 @@
  *
  * In each turn: due timers, then descriptor events, then posted tasks. A task that posts itself again is run in the next
  * turn, after the descriptors: that is how long work gives others a turn. One that hands something on to the next one
- * (net_loop_post_soon()) need not wait for the next turn. */
+ * (net_loop_post_soon()) need not wait for the next turn, and what one place after another uses for a moment can be handed
+ * on between two callbacks (net_loop_post_first()). */
 #ifndef SQ_NET_LOOP_H
 #define SQ_NET_LOOP_H
 
@@ -76,6 +77,9 @@ void net_loop_post(struct net_loop *loop, struct net_task *task);
 /* The same, for a task that others wait for: it comes in the turn that is going on, if tasks are being run and not too many
  * have come that way. A task must not post itself like this. */
 void net_loop_post_soon(struct net_loop *loop, struct net_task *task);
+/* The same, for a task that has what many others wait for: it comes next, before the descriptors and tasks that are waiting
+ * too, if not too many have come that way in this turn. A task must not post itself like this. */
+void net_loop_post_first(struct net_loop *loop, struct net_task *task);
 /* Any thread, but the caller makes sure that nobody posts it again: the task is in no mailbox afterwards. */
 void net_loop_cancel(struct net_loop *loop, struct net_task *task);
 

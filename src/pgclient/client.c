@@ -4,9 +4,12 @@
  *   1. A message that was given to the caller stays at the front of `in` until the next call that reads or sends.
  *   2. A failed connection is never read or written again.
  *   3. Memory grows with bytes that have come, not with lengths that were announced, and ends at a limit. */
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,6 +17,8 @@
 #include "pgclient/client_internal.h"
 #include "pgwire/backend.h"
 #include "pgwire/frontend.h"
+
+enum { CLIENT_GOODBYE_US = 500 * 1000 }; /* the longest that closing waits for the server */
 
 sq_status pgclient_new(int fd, struct sq_error *err, struct pgclient **ret_client)
 {
@@ -56,6 +61,24 @@ void pgclient_abandon(struct pgclient *client)
     free(client);
 }
 
+/* Until the server has closed its side: then the session is over, and what it held is free for who comes next. */
+static void wait_for_end(int fd)
+{
+    int64_t until_us = sq_clock_now_us() + CLIENT_GOODBYE_US;
+    (void)shutdown(fd, SHUT_WR); /* a broken connection has ended */
+    for (;;) {
+        char rest[4096];
+        ssize_t got = recv(fd, rest, sizeof(rest), MSG_DONTWAIT);
+        int64_t left_us = until_us - sq_clock_now_us();
+        bool is_waiting = got < 0 && (errno == EAGAIN || errno == EINTR);
+        if (got == 0 || (got < 0 && !is_waiting) || left_us <= 0)
+            return;
+        struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+        if (is_waiting)
+            (void)poll(&pollfd, 1, (int)(left_us / SQ_US_PER_MS) + 1); /* recv() looks what it was */
+    }
+}
+
 void pgclient_free(struct pgclient *client)
 {
     /* Behind half a message nobody would understand it. */
@@ -64,6 +87,7 @@ void pgclient_free(struct pgclient *client)
         pgclient_stream_flush_now(client);
         if (client->tls != NULL)
             net_tls_close(client->tls);
+        wait_for_end(client->fd);
     }
     pgclient_abandon(client);
 }

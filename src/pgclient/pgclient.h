@@ -66,7 +66,7 @@ struct pgclient_parameter {
 SQ_MUST_USE sq_status pgclient_connect(const struct pgclient_target *target, const char *database,
                                        const struct pgclient_parameter *parameters, size_t parameter_count,
                                        struct sq_error *err, struct pgclient **ret_client);
-/* Says Terminate and closes. NULL is allowed. */
+/* Says Terminate, waits until the server has ended the session (half a second at most), and closes. NULL is allowed. */
 void pgclient_free(struct pgclient *client);
 /* Closes the descriptor and frees, without a word to the server: in a forked child. NULL is allowed. */
 void pgclient_abandon(struct pgclient *client);

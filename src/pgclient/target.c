@@ -132,6 +132,18 @@ static void buf_wipe(struct sq_buf *buf)
     sq_buf_done(buf);
 }
 
+/* strndup() for bytes behind which nothing is: strict checkers want a NUL for that. */
+static char *text_copy(const struct sq_buf *text)
+{
+    size_t length = sq_buf_length(text);
+    char *copy = malloc(length + 1);
+    if (copy != NULL) {
+        memcpy(copy, sq_buf_bytes(text), length);
+        copy[length] = '\0';
+    }
+    return copy;
+}
+
 /* Takes what `text` holds as the option's value; an empty one is none. */
 static sq_status value_take(struct pgclient_target *target, enum pgclient_option option, const struct sq_buf *text,
                             struct sq_error *err)
@@ -140,12 +152,8 @@ static sq_status value_take(struct pgclient_target *target, enum pgclient_option
         return fail_memory(err);
     size_t length = sq_buf_length(text);
     char *value = NULL;
-    if (length > 0) {
-        value = calloc(1, length + 1);
-        if (value == NULL)
-            return fail_memory(err);
-        memcpy(value, sq_buf_bytes(text), length);
-    }
+    if (length > 0 && (value = text_copy(text)) == NULL)
+        return fail_memory(err);
     pgclient_secret_free(target->values[option]);
     target->values[option] = value;
     return SQ_OK;

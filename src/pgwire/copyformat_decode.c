@@ -64,6 +64,29 @@ static bool is_csv(const struct copy_decoder *decoder)
     return decoder->spec.format == COPY_FORMAT_CSV;
 }
 
+/* --- bytes --------------------------------------------------------------------------------------------------------- */
+
+#define EACH_BYTE UINT64_C(0x0101010101010101)
+
+/* How many bytes at the front, in eights, are surely none of `stops`. A byte of a word is 0 where the word and eight
+ * times the stop are the same; subtracting 1 from each byte then sets a high bit that was not set. */
+static inline size_t skip_eights(const char *data, size_t length, const char *stops, size_t stop_count)
+{
+    size_t at = 0;
+    for (; length - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
+        uint64_t word;
+        uint64_t found = 0;
+        memcpy(&word, data + at, sizeof(word));
+        for (size_t i = 0; i < stop_count; i++) {
+            uint64_t differences = word ^ EACH_BYTE * (unsigned char)stops[i];
+            found |= (differences - EACH_BYTE) & ~differences;
+        }
+        if ((found & EACH_BYTE << 7) != 0)
+            break;
+    }
+    return at;
+}
+
 /* --- fields ------------------------------------------------------------------------------------------------------- */
 
 static bool columns_have(const struct copy_columns *columns, size_t index)
@@ -142,6 +165,7 @@ static sq_status parse_text(struct copy_decoder *decoder, char *line, size_t len
     for (size_t at = 0;; at++, count++) {
         size_t start = at;
         bool has_backslash = false;
+        at += skip_eights(line + at, length - at, (const char[]){decoder->spec.delimiter, '\\'}, 2);
         while (at < length && line[at] != decoder->spec.delimiter) {
             if (line[at] == '\\') {
                 has_backslash = true;
@@ -410,6 +434,10 @@ static size_t plain_bytes(const struct copy_decoder *decoder, const uint8_t *dat
     size_t count = 0;
     if (decoder->is_escaped)
         return 0;
+    if (is_csv(decoder))
+        count = skip_eights((const char *)data, length, (const char[]){'\n', '\r', '\\', quote, escape}, 5);
+    else
+        count = skip_eights((const char *)data, length, (const char[]){'\n', '\r', '\\'}, 3);
     for (; count < length; count++) {
         char c = (char)data[count];
         if (c == '\n' || c == '\r' || c == '\\' || c == quote || c == escape)

@@ -87,7 +87,7 @@ void native_put_value(struct sq_buf *buf, const struct sq_value *value)
 }
 
 /* A value whose tag has been read. */
-static void get_tagged(struct pgwire_cursor *cursor, uint8_t tag, struct sq_value *ret_value)
+static inline void get_tagged(struct pgwire_cursor *cursor, uint8_t tag, struct sq_value *ret_value)
 {
     switch (tag) {
     case NATIVE_TAG_NULL:
@@ -95,7 +95,7 @@ static void get_tagged(struct pgwire_cursor *cursor, uint8_t tag, struct sq_valu
         break;
     case NATIVE_TAG_INT8:
         ret_value->kind = SQ_VALUE_INTEGER;
-        ret_value->integer = (int8_t)pgwire_get_u8(cursor);
+        ret_value->integer = (pgwire_get_u8(cursor) ^ 0x80) - 0x80; /* sign extension */
         break;
     case NATIVE_TAG_INT16:
         ret_value->kind = SQ_VALUE_INTEGER;
@@ -135,6 +135,14 @@ void native_get_value(struct pgwire_cursor *cursor, struct sq_value *ret_value)
     get_tagged(cursor, pgwire_get_u8(cursor), ret_value);
 }
 
+void native_get_values(struct pgwire_cursor *cursor, struct sq_value *values, size_t count)
+{
+    struct pgwire_cursor at = *cursor; /* in registers */
+    for (size_t i = 0; i < count; i++)
+        get_tagged(&at, pgwire_get_u8(&at), &values[i]);
+    *cursor = at;
+}
+
 void native_put_any(struct sq_buf *buf, const struct native_value *value)
 {
     if (value->has_subtype) {
@@ -167,13 +175,14 @@ void native_get_any(struct pgwire_cursor *cursor, struct native_value *ret_value
 
 /* --- Answers --- */
 
-enum { ANSWER_AUTOCOMMIT = 1, ANSWER_ERROR = 2, ANSWER_FACTS = 4 };
+enum { ANSWER_AUTOCOMMIT = 1, ANSWER_ERROR = 2, ANSWER_FACTS = 4, ANSWER_TRIPPED = 8 };
 
 void native_put_answer(struct sq_buf *buf, const struct native_answer *answer)
 {
     sq_buf_put_u32(buf, (uint32_t)answer->result);
-    sq_buf_put_u8(buf, (uint8_t)((answer->is_autocommit ? ANSWER_AUTOCOMMIT : 0) |
-                                 (answer->has_error ? ANSWER_ERROR : 0) | (answer->has_facts ? ANSWER_FACTS : 0)));
+    sq_buf_put_u8(buf,
+                  (uint8_t)((answer->is_autocommit ? ANSWER_AUTOCOMMIT : 0) | (answer->has_error ? ANSWER_ERROR : 0) |
+                            (answer->has_facts ? ANSWER_FACTS : 0) | (answer->has_tripped ? ANSWER_TRIPPED : 0)));
     sq_buf_put_u8(buf, answer->txn_state);
     sq_buf_put_u64(buf, (uint64_t)answer->changes);
     sq_buf_put_u64(buf, (uint64_t)answer->total_changes);
@@ -192,6 +201,7 @@ void native_get_answer(struct pgwire_cursor *cursor, struct native_answer *ret_a
     answer.is_autocommit = (bits & ANSWER_AUTOCOMMIT) != 0;
     answer.has_error = (bits & ANSWER_ERROR) != 0;
     answer.has_facts = (bits & ANSWER_FACTS) != 0;
+    answer.has_tripped = (bits & ANSWER_TRIPPED) != 0;
     answer.txn_state = pgwire_get_u8(cursor);
     answer.changes = (int64_t)pgwire_get_u64(cursor);
     answer.total_changes = (int64_t)pgwire_get_u64(cursor);

@@ -166,6 +166,8 @@ enum native_tag {
 
 /* The next value of a row, which has neither subtype nor pointer nor zeroblob: those fail the cursor. */
 void native_get_value(struct pgwire_cursor *cursor, struct sq_value *ret_value);
+/* A row: so many of them. */
+void native_get_values(struct pgwire_cursor *cursor, struct sq_value *values, size_t count);
 void native_put_value(struct sq_buf *buf, const struct sq_value *value);
 /* The next parameter, argument or result. */
 void native_get_any(struct pgwire_cursor *cursor, struct native_value *ret_value);
@@ -178,6 +180,7 @@ struct native_answer {
     bool is_autocommit;
     bool has_error;
     bool has_facts;
+    bool has_tripped; /* a rollback has undone changes of the schema: statements in their middle are over */
     uint8_t txn_state;
     int64_t changes;
     int64_t total_changes;

@@ -231,9 +231,33 @@ static sq_status get_bytea_escape(const char *text, size_t length, struct sq_are
     return set_bytes(ret, SQ_VALUE_BLOB, out, used);
 }
 
+/* [-] up to 18 digits that do not begin with a superfluous 0: what most numbers look like, and the same to every type of
+ * whole numbers that has room for it. */
+static bool get_plain_integer(uint32_t oid, const char *text, size_t length, int64_t *ret)
+{
+    if (oid != PGTYPE_NUMERIC && oid != PGTYPE_INT8 && oid != PGTYPE_INT4)
+        return false;
+    bool is_negative = length > 0 && text[0] == '-';
+    size_t at = is_negative;
+    size_t digit_count = length - at;
+    if (digit_count == 0 || digit_count > (oid == PGTYPE_INT4 ? 9 : 18) || (text[at] == '0' && digit_count > 1))
+        return false;
+    int64_t value = 0;
+    for (; at < length; at++) {
+        if (!pgtype_is_digit(text[at]))
+            return false;
+        value = value * 10 + (text[at] - '0');
+    }
+    *ret = is_negative ? -value : value;
+    return true;
+}
+
 static sq_status get_text(uint32_t oid, const char *text, size_t length, struct sq_arena *arena, struct sq_value *ret,
                           struct sq_error *err)
 {
+    int64_t integer;
+    if (SQ_LIKELY(get_plain_integer(oid, text, length, &integer)))
+        return set_integer(ret, integer);
     SQ_TRY(check_text(text, length, err));
     switch (oid) {
     case PGTYPE_INT2:

@@ -15,14 +15,20 @@
 #include "sched/scheduler_internal.h"
 
 enum {
-    CHECKPOINT_SLICE_FRAMES = 1024,   /* 4 MB of the usual pages: copied every so often */
-    CHECKPOINT_RESTART_FRAMES = 4096, /* the wal-index then is one hash table: readers look into one only */
+    /* Copying competes with the syncs that commits wait for, so it is done seldom: pages that were written several times
+     * are copied once. Readers search what has not been copied, one hash table of the wal-index for each 4,096 frames. */
+    CHECKPOINT_SLICE_FRAMES = 4096,    /* 16 MB of the usual pages */
+    CHECKPOINT_RESTART_FRAMES = 12288, /* 48 MB: with what is added meanwhile, less than is kept for reuse */
+    CHECKPOINT_REST_FRAMES = 512,      /* so few are copied while writers are held up */
+    CHECKPOINT_PASSES_MAX = 4,
     CHECKPOINT_RETRY_US = 200 * 1000,
     CHECKPOINT_FAILED_RETRY_US = SQ_US_PER_S,
     CHECKPOINT_SLOT_WAIT_US = SQ_US_PER_S,
+    CHECKPOINT_PATIENCE_US = 5 * SQ_US_PER_MS,
+    CHECKPOINT_PATIENCE_US_MAX = SQ_US_PER_S,
     CHECKPOINT_PAUSE_FACTOR = 10, /* writers are held up in vain for a tenth of the time */
     CHECKPOINT_TICK_US = SQ_US_PER_S,
-    CHECKPOINT_WARN_FRAMES = 64 * CHECKPOINT_RESTART_FRAMES,
+    CHECKPOINT_WARN_FRAMES = 21 * CHECKPOINT_RESTART_FRAMES, /* 1 GB */
     CHECKPOINT_WARN_EVERY_US = 60 * SQ_US_PER_S,
     DATABASE_LINGER_US = 10 * SQ_US_PER_S, /* a database that nobody uses stays open so long */
 };
@@ -30,6 +36,8 @@ enum {
 struct sched_checkpointer {
     struct sched *sched;
     struct engine_registry *registry;
+    _Atomic(uint32_t) slice_frames; /* relaxed, as the next: settings */
+    _Atomic(uint32_t) restart_frames;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
@@ -48,6 +56,23 @@ void sched_checkpoint_init(struct sched_checkpoint *checkpoint)
     atomic_init(&checkpoint->is_due, false);
 }
 
+void sched_checkpointer_set_frames(struct sched_checkpointer *checkpointer, uint32_t slice, uint32_t restart)
+{
+    sq_assert(slice > 0 && restart >= slice);
+    atomic_store_explicit(&checkpointer->slice_frames, slice, memory_order_relaxed);
+    atomic_store_explicit(&checkpointer->restart_frames, restart, memory_order_relaxed);
+}
+
+static uint32_t slice_frames(const struct sched_checkpointer *checkpointer)
+{
+    return atomic_load_explicit(&checkpointer->slice_frames, memory_order_relaxed);
+}
+
+static uint32_t restart_frames(const struct sched_checkpointer *checkpointer)
+{
+    return atomic_load_explicit(&checkpointer->restart_frames, memory_order_relaxed);
+}
+
 static struct sched_database *database_of(struct sq_list *links)
 {
     return SQ_CONTAINER_OF(links, struct sched_database, checkpoint.links);
@@ -59,7 +84,7 @@ void sched_checkpointer_note(struct sched_checkpointer *checkpointer, struct sch
     if (atomic_load_explicit(&checkpoint->is_due, memory_order_relaxed))
         return;
     struct engine_wal_fill fill = engine_durability_fill(engine_database_durability(database->engine));
-    if (SQ_LIKELY(fill.frame_count - fill.backfilled_count < CHECKPOINT_SLICE_FRAMES))
+    if (SQ_LIKELY(fill.frame_count - fill.backfilled_count < slice_frames(checkpointer)))
         return;
     pthread_mutex_lock(&checkpointer->mutex);
     if (!checkpointer->is_stopping && !atomic_exchange_explicit(&checkpoint->is_due, true, memory_order_relaxed)) {
@@ -116,14 +141,13 @@ static bool take_slot(struct sched_checkpointer *checkpointer, struct sched_slot
     return true;
 }
 
-/* How long writers may be held up for readers of the old log. */
+/* How long writers may be held up for readers of the old log: a few milliseconds, four times as long for a log of twice the
+ * length, a second at most. So a log stops growing at the length that answers the longest read. */
 static int64_t patience_us(uint32_t frame_count)
 {
-    if (frame_count < 4 * CHECKPOINT_RESTART_FRAMES)
-        return 5 * SQ_US_PER_MS;
-    if (frame_count < 16 * CHECKPOINT_RESTART_FRAMES)
-        return 20 * SQ_US_PER_MS;
-    return frame_count < CHECKPOINT_WARN_FRAMES ? 200 * SQ_US_PER_MS : SQ_US_PER_S;
+    int64_t times = frame_count / CHECKPOINT_RESTART_FRAMES;
+    int64_t patience = CHECKPOINT_PATIENCE_US * (times > 1 ? times * times : 1);
+    return patience < CHECKPOINT_PATIENCE_US_MAX ? patience : CHECKPOINT_PATIENCE_US_MAX;
 }
 
 /* *ret_pause_us: when readers were in the way, how long they are to be left alone. */
@@ -150,6 +174,23 @@ static sq_status restart_log(struct sched_checkpointer *checkpointer, struct sch
     return SQ_OK;
 }
 
+/* Copies what can be copied; again, while what was added meanwhile is more than writers should be held up for. */
+static sq_status copy_log(struct engine_durability *durability, uint32_t restart_count, struct sq_error *err,
+                          struct engine_wal_fill *fill)
+{
+    SQ_TRY(engine_durability_checkpoint(durability, false, 0, err, fill));
+    uint32_t rest = fill->frame_count - fill->backfilled_count;
+    for (int pass = 1;
+         pass < CHECKPOINT_PASSES_MAX && fill->frame_count >= restart_count && rest >= CHECKPOINT_REST_FRAMES; pass++) {
+        uint32_t before = rest;
+        SQ_TRY(engine_durability_checkpoint(durability, false, 0, err, fill));
+        rest = fill->frame_count - fill->backfilled_count;
+        if (rest >= before)
+            break; /* a reader is in the way, or writers are faster */
+    }
+    return SQ_OK;
+}
+
 /* When to look at the database again; 0: when somebody commits. */
 static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_database *database)
 {
@@ -157,8 +198,8 @@ static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_dat
     struct engine_wal_fill fill = {0};
     struct sq_error err;
     int64_t pause_us = CHECKPOINT_RETRY_US;
-    sq_status status = engine_durability_checkpoint(durability, false, 0, &err, &fill);
-    if (status == SQ_OK && fill.frame_count >= CHECKPOINT_RESTART_FRAMES)
+    sq_status status = copy_log(durability, restart_frames(checkpointer), &err, &fill);
+    if (status == SQ_OK && fill.frame_count >= restart_frames(checkpointer))
         status = restart_log(checkpointer, database, &fill, &err, &pause_us);
     if (pause_us < CHECKPOINT_RETRY_US)
         pause_us = CHECKPOINT_RETRY_US;
@@ -171,7 +212,7 @@ static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_dat
         return sq_clock_now_us() + CHECKPOINT_FAILED_RETRY_US;
     }
     uint32_t rest = fill.frame_count - fill.backfilled_count;
-    bool is_done = rest == 0 || (rest < CHECKPOINT_SLICE_FRAMES && fill.frame_count < CHECKPOINT_RESTART_FRAMES);
+    bool is_done = rest == 0 || (rest < slice_frames(checkpointer) && fill.frame_count < restart_frames(checkpointer));
     return is_done ? 0 : sq_clock_now_us() + pause_us;
 }
 
@@ -244,6 +285,7 @@ sq_status sched_checkpointer_new(struct sched *sched, struct engine_registry *re
         return sq_fail(err, SQ_NOMEM, "out of memory for the checkpointer");
     checkpointer->sched = sched;
     checkpointer->registry = registry;
+    sched_checkpointer_set_frames(checkpointer, CHECKPOINT_SLICE_FRAMES, CHECKPOINT_RESTART_FRAMES);
     checkpointer->slot_waker.wake_cb = on_slot;
     checkpointer->tick_us = sq_clock_now_us() + CHECKPOINT_TICK_US;
     sq_list_init(&checkpointer->due);

@@ -44,6 +44,9 @@ SQ_MUST_USE sq_status sched_checkpointer_new(struct sched *sched, struct engine_
 /* Waits for what runs. NULL is allowed. */
 void sched_checkpointer_free(struct sched_checkpointer *checkpointer);
 
+/* For tests: how many frames are not copied when it is time to, and how long the log is when it is to begin anew. */
+void sched_checkpointer_set_frames(struct sched_checkpointer *checkpointer, uint32_t slice, uint32_t restart);
+
 /* After a commit: has the database checkpointed if it is time. The caller holds references; the checkpointer takes its
  * own. Cheap. */
 void sched_checkpointer_note(struct sched_checkpointer *checkpointer, struct sched_database *database);

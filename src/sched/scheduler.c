@@ -61,7 +61,9 @@ struct sched_service {
     struct write_set write_set;
     bool has_ticket;     /* asked for or held; only this thread's view, so that readers never touch the slot's mutex */
     unsigned busy_depth; /* steps that SQLite is in, and work that has begun, one within the other */
-    bool has_snapshot;   /* the connection reads a snapshot whose position is in rests_on */
+    /* The connection reads a snapshot whose position is in rests_on. Presumed of a statement that runs alone: see
+     * has_snapshot() for when that is not enough. */
+    bool has_snapshot;
     bool may_have_detached;               /* SQL may have detached a database: its slot is given up when none is held */
     struct engine_connection *connection; /* NULL until the first statement, and again while the session rests */
     struct engine_carried carried;        /* while it rests: what the last connection has left */
@@ -98,13 +100,27 @@ static void raise_rests_on(struct sched_service *service)
         context->rests_on = position;
 }
 
-/* After a step: a snapshot that has just been taken. */
+/* Whether a snapshot that was taken before still counts. One statement alone may have taken none (SELECT 1), and so leave
+ * the first to what comes while it is in the middle of its rows. */
+static bool has_snapshot(struct sched_service *service)
+{
+    if (service->has_snapshot && SQ_UNLIKELY(engine_connection_started_count(service->connection) > 0))
+        service->has_snapshot = engine_connection_has_snapshot(service->connection);
+    return service->has_snapshot;
+}
+
+/* After a step: a snapshot that has just been taken. Outside a transaction it ends with the statement, so that SQLite need
+ * not be asked whether there is one; but native mode reads with blobs and images, too. */
 static void note_snapshot(struct sched_service *service)
 {
     if (service->has_snapshot)
         return;
     raise_rests_on(service);
-    service->has_snapshot = !service->base.context->is_lazy && engine_connection_has_snapshot(service->connection);
+    const struct service_context *context = service->base.context;
+    struct engine_connection *connection = service->connection;
+    bool is_alone = !context->is_native && engine_connection_started_count(connection) == 1 &&
+                    !engine_connection_is_in_transaction(connection);
+    service->has_snapshot = !context->is_lazy && (is_alone || engine_connection_has_snapshot(connection));
 }
 
 /* After a commit, or what may have been one. */
@@ -134,10 +150,11 @@ static void forget_detached(struct sched_service *service)
 /* Invariant 2; after every call that could have ended a transaction. */
 static void settle_slot(struct sched_service *service)
 {
-    enum engine_txn txn = service->connection != NULL ? engine_connection_txn(service->connection) : ENGINE_TXN_NONE;
     if (service->has_snapshot && (service->connection == NULL || !engine_connection_has_snapshot(service->connection)))
         service->has_snapshot = false;
-    if (!service->has_ticket || txn == ENGINE_TXN_WRITE)
+    if (!service->has_ticket)
+        return;
+    if (service->connection != NULL && engine_connection_txn(service->connection) == ENGINE_TXN_WRITE)
         return;
     if (service->connection != NULL)
         note_commit(service);
@@ -188,7 +205,7 @@ static void give_connection(struct sched_service *service)
 static sq_status wrap_statement(struct sched_service *service, struct engine_statement *engine, sq_status status,
                                 struct sq_error *err, struct service_statement **ret_statement)
 {
-    if (!service->has_snapshot)
+    if (!has_snapshot(service))
         raise_rests_on(service); /* the schema, or the error, is what somebody has committed */
     struct sq_error lost;
     if (engine_connection_settle_attached(service->connection, &lost) != SQ_OK) {
@@ -370,13 +387,19 @@ static bool take_slot(struct sched_service *service, struct query *query, struct
         query->stage = QUERY_QUEUED;
         metrics_gauge_add(METRICS_QUERIES_WAITING, 1);
     }
+    *ret_progress = QUERY_WAITING;
+    /* A native session that would not wait for another writer waits for the checkpointer, which SQLite does not know; if
+     * writers come behind that, it looks again. */
+    if (context->is_native && write_set_is_servers(&service->write_set)) {
+        context->wake_at_us = sq_clock_now_us() + SCHED_RETRY_US_MIN;
+        return false;
+    }
     if (has_waited_too_long(context, query, 0, err)) {
         *ret_progress = fail_query(service, query);
         return false;
     }
     int64_t limit_us = wait_limit_us(context);
     context->wake_at_us = limit_us != 0 ? query->waiting_us + limit_us : 0;
-    *ret_progress = QUERY_WAITING;
     return false;
 }
 
@@ -497,6 +520,7 @@ static enum query_progress sched_run(struct service *base, struct query *query, 
         enum query_progress progress = QUERY_FAILED;
         if (!query->statement->is_readonly && !take_slot(service, query, err, &progress))
             return progress;
+        service->has_snapshot = has_snapshot(service);
         if (!runs_native(query))
             engine_statement_allow_change(statement_of(query->statement)->engine, query->may_change_columns);
         if (reserve_values(service, query->statement->column_count, err) != SQ_OK)
@@ -767,6 +791,11 @@ struct service_factory *sched_factory(struct sched *sched)
 void sched_set_idle_connections(struct sched *sched, size_t idle_max, int64_t idle_us)
 {
     connection_pool_configure(sched->connection_pool, idle_max, idle_us);
+}
+
+void sched_set_checkpoint_frames(struct sched *sched, uint32_t slice, uint32_t restart)
+{
+    sched_checkpointer_set_frames(sched->checkpointer, slice, restart);
 }
 
 bool sched_has_many_connections(const struct sched *sched)

@@ -27,6 +27,8 @@ struct service_factory *sched_factory(struct sched *sched);
 /* How many SQLite connections idle sessions may keep, and how many more wait, as good as new, for new sessions or for those
  * that come back; and for how long those wait. 0 of them before this is called. May be called again. */
 void sched_set_idle_connections(struct sched *sched, size_t idle_max, int64_t idle_us);
+/* For tests: sched_checkpointer_set_frames(). */
+void sched_set_checkpoint_frames(struct sched *sched, uint32_t slice, uint32_t restart);
 /* Whether there are more open than that: idle sessions should give theirs back soon. Cheap. */
 bool sched_has_many_connections(const struct sched *sched);
 /* Closes the connections to the database `name` that wait for sessions: it is to be dropped or renamed. */

@@ -21,7 +21,7 @@ void slot_ticket_init(struct slot_ticket *ticket, struct sq_waker *waker)
 {
     sq_list_init(&ticket->links);
     ticket->state = SLOT_IDLE;
-    ticket->is_watching = false;
+    ticket->is_watching = ticket->is_servers = false;
     ticket->waker = waker;
 }
 
@@ -29,6 +29,7 @@ static bool take(struct sched_slot *slot, struct slot_ticket *ticket, bool is_ne
 {
     pthread_mutex_lock(&slot->mutex);
     if (ticket->state == SLOT_IDLE) {
+        ticket->is_servers = is_next;
         if (slot->holder == NULL) {
             slot->holder = ticket;
             ticket->state = SLOT_HELD;
@@ -74,7 +75,7 @@ void sched_slot_release(struct sched_slot *slot, struct slot_ticket *ticket)
             slot->queue_length--;
             slot->holder = SQ_CONTAINER_OF(next, struct slot_ticket, links);
             slot->holder->state = SLOT_HELD;
-            sq_waker_wake(slot->holder->waker);
+            sq_waker_hurry(slot->holder->waker);
         }
     }
     ticket->state = SLOT_IDLE;
@@ -90,6 +91,14 @@ bool sched_slot_watch(struct sched_slot *slot, struct slot_ticket *ticket)
     ticket->is_watching = is_held && !is_wanted;
     pthread_mutex_unlock(&slot->mutex);
     return is_wanted;
+}
+
+bool sched_slot_is_servers(struct sched_slot *slot)
+{
+    pthread_mutex_lock(&slot->mutex);
+    bool is_servers = slot->holder != NULL && slot->holder->is_servers;
+    pthread_mutex_unlock(&slot->mutex);
+    return is_servers;
 }
 
 size_t sched_slot_queue_length(struct sched_slot *slot)

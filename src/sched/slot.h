@@ -29,6 +29,7 @@ struct slot_ticket {
     struct sq_list links;
     enum slot_ticket_state state; /* guarded by the slot's mutex, as is the next */
     bool is_watching;             /* the holder's: to be woken when somebody queues */
+    bool is_servers;              /* sched_slot_take_next(): not a writer's */
     struct sq_waker *waker;
 };
 
@@ -53,6 +54,8 @@ bool sched_slot_take_next(struct sched_slot *slot, struct slot_ticket *ticket);
 void sched_slot_release(struct sched_slot *slot, struct slot_ticket *ticket);
 /* For the holder: whether somebody waits for the slot. If not, its waker is called once when somebody comes. */
 bool sched_slot_watch(struct sched_slot *slot, struct slot_ticket *ticket);
+/* Whether the checkpointer has the slot: who finds it taken has met no other writer. */
+bool sched_slot_is_servers(struct sched_slot *slot);
 /* For operators. */
 size_t sched_slot_queue_length(struct sched_slot *slot);
 

@@ -124,3 +124,11 @@ bool write_set_watch(struct write_set *set)
         is_wanted = sched_slot_watch(&set->others[i].database->slot, &set->others[i].ticket) || is_wanted;
     return is_wanted;
 }
+
+bool write_set_is_servers(struct write_set *set)
+{
+    bool is_servers = sched_slot_is_servers(&set->own->slot);
+    for (size_t i = 0; i < set->other_count && !is_servers; i++)
+        is_servers = sched_slot_is_servers(&set->others[i].database->slot);
+    return is_servers;
+}

@@ -40,5 +40,7 @@ void write_set_clear(struct write_set *set, struct sched *sched);
 bool write_set_take(struct write_set *set);
 void write_set_release(struct write_set *set);
 bool write_set_watch(struct write_set *set);
+/* As sched_slot_is_servers(), for any of them. */
+bool write_set_is_servers(struct write_set *set);
 
 #endif

@@ -114,16 +114,30 @@ static void connection_close(struct connection *connection)
         net_loop_post(loop, &connection->return_task);
 }
 
-static void on_wake(struct sq_waker *waker)
+/* A thread that waits for its client in the middle of a statement is told, too. */
+static void wake_blocked(struct connection *connection)
 {
-    struct connection *connection = SQ_CONTAINER_OF(waker, struct connection, waker);
-    net_loop_post_soon(connection->loop, &connection->task);
     int wake_fd = atomic_load_explicit(&connection->wake_fd, memory_order_acquire);
     if (SQ_UNLIKELY(wake_fd >= 0)) {
         uint64_t one = 1;
         ssize_t written = write(wake_fd, &one, sizeof(one));
         sq_assert(written == (ssize_t)sizeof(one) || errno == EAGAIN); /* full: readable anyway */
     }
+}
+
+static void on_wake(struct sq_waker *waker)
+{
+    struct connection *connection = SQ_CONTAINER_OF(waker, struct connection, waker);
+    net_loop_post_soon(connection->loop, &connection->task);
+    wake_blocked(connection);
+}
+
+/* It has got the write slot: those behind it wait. */
+static void on_hurry(struct sq_waker *waker)
+{
+    struct connection *connection = SQ_CONTAINER_OF(waker, struct connection, waker);
+    net_loop_post_first(connection->loop, &connection->task);
+    wake_blocked(connection);
 }
 
 static void on_task(struct net_task *task)
@@ -618,7 +632,7 @@ sq_status server_connection_start(struct server_pool *pool, struct net_loop *loo
     net_timer_init(&connection->timer, on_timer);
     net_task_init(&connection->task, on_task);
     net_task_init(&connection->return_task, on_return);
-    connection->waker.wake_cb = on_wake;
+    connection->waker = (struct sq_waker){.wake_cb = on_wake, .hurry_cb = on_hurry};
     connection->wire = (struct session_wire){.enter_cb = on_enter, .leave_cb = on_leave, .wait_cb = on_wait};
     atomic_init(&connection->wake_fd, -1);
     sq_buf_init(&connection->in, CONNECTION_BUFFER_MAX);

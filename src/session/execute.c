@@ -125,7 +125,8 @@ static sq_status on_row(struct sink *base, const struct sq_value *values, size_t
 void run_release_brake(struct session *session)
 {
     /* The order matters against session_interrupt(), which sets `interrupt` before the brake: sequentially consistent. */
-    atomic_store(&session->context.stop.reason, ENGINE_STOP_NONE);
+    if (atomic_load(&session->context.stop.reason) != ENGINE_STOP_NONE)
+        atomic_store(&session->context.stop.reason, ENGINE_STOP_NONE);
     if (atomic_load(&session->interrupt) == (int)SESSION_INTERRUPT_TERMINATE + 1)
         atomic_store(&session->context.stop.reason, ENGINE_STOP_SHUTDOWN);
     session->context.stop.deadline_us = 0;

@@ -90,7 +90,8 @@ void native_apply_settings(struct native *native)
 {
     const struct engine_native_settings *settings = engine_connection_native(native->connection);
     struct service_context *context = &native->session->context;
-    context->busy_timeout_us = (native->hooks & NATIVE_HOOK_BUSY) != 0 ? 0 : settings->busy_timeout_ms * SQ_US_PER_MS;
+    context->busy_timeout_us =
+        (native->hooks & NATIVE_HOOK_BUSY) != 0 ? 0 : (int64_t)settings->busy_timeout_ms * SQ_US_PER_MS;
     context->is_lazy =
         settings->synchronous == 0 ||
         settings_int64(&native->session->settings, SETTING_SYNCHRONOUS_COMMIT) == SETTING_SYNCHRONOUS_OFF;
@@ -105,8 +106,10 @@ static bool is_error(int result)
 
 size_t native_answer_begin_facts(struct native *native, int result, bool has_facts)
 {
+    struct engine_native_settings *settings = engine_connection_native(native->connection);
     struct native_answer answer = {
         .result = result,
+        .has_tripped = settings->has_tripped,
         .is_autocommit = sqlite3_get_autocommit(native->db) != 0,
         .has_error = is_error(result),
         .has_facts = has_facts,
@@ -123,6 +126,7 @@ size_t native_answer_begin_facts(struct native *native, int result, bool has_fac
             answer.error_offset = sqlite3_error_offset(native->db);
         answer.message = (struct pgwire_bytes){(const uint8_t *)text, strlen(text)};
     }
+    settings->has_tripped = false;
     native->has_own_error = false;
     native_outcome_note(native, &answer);
     native_call_flush(native);

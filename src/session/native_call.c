@@ -427,13 +427,20 @@ struct native_calls *native_calls_of(struct native *native)
     return calls;
 }
 
-bool native_may_call(const struct native *native)
+bool native_may_call(struct native *native, sqlite3_stmt *stmt)
 {
-    const struct native_calls *calls = native->calls;
-    /* What an authorizer or a trace sees of a statement does not depend on its rows. */
-    const uint32_t harmless = NATIVE_HOOK_AUTHORIZER | NATIVE_HOOK_BUSY | NATIVE_HOOK_COLLATION_NEEDED;
-    return calls != NULL && (!sq_list_is_empty(&calls->functions) || !sq_list_is_empty(&calls->collations) ||
-                             (native->hooks & ~harmless) != 0);
+    struct native_calls *calls = native->calls;
+    /* What an authorizer sees of a statement does not depend on its rows. COMMIT only reads, SQLite says. */
+    const uint32_t of_all = NATIVE_HOOK_PROGRESS | NATIVE_HOOK_TRACE;
+    const uint32_t of_writers =
+        NATIVE_HOOK_COMMIT | NATIVE_HOOK_ROLLBACK | NATIVE_HOOK_UPDATE | NATIVE_HOOK_PREUPDATE | NATIVE_HOOK_WAL;
+    bool is_reader = sqlite3_stmt_readonly(stmt) != 0 && sqlite3_column_count(stmt) > 0;
+    if (calls == NULL)
+        return false;
+    if ((native->hooks & (is_reader ? of_all : of_all | of_writers)) != 0)
+        return true;
+    bool has_functions = !sq_list_is_empty(&calls->functions) || !sq_list_is_empty(&calls->collations);
+    return has_functions && (!is_reader || native_function_is_used(calls, stmt));
 }
 
 static int refuse_commit(void *context)

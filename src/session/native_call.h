@@ -71,6 +71,8 @@ void native_blobs_free(struct native *native);
 void native_image_free(struct native *native);
 
 /* --- native_function.c --- */
+/* Whether a function or collation of the client's is in the program of a statement that reads. */
+bool native_function_is_used(struct native_calls *calls, sqlite3_stmt *stmt);
 /* Functions and collations stay in SQLite until it lets go of them, but call nobody any more. */
 void native_function_forget(struct native_calls *calls);
 

@@ -14,8 +14,10 @@
  * Errors. A function may fail with any code. Those by which the server itself goes (a lock that is in the way, a log that
  * could not be synced) stand for nothing of the kind when they come from the client: native_client_code(). */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/native.h"
+#include "engine/sql_lexer.h"
 #include "session/native_call.h"
 
 enum {
@@ -30,12 +32,16 @@ struct native_function {
     struct native_calls *calls; /* NULL: nobody is to be called any more */
     uint32_t number;
     uint16_t auxiliary_end; /* behind the last argument that auxiliary data was ever set for */
+    size_t name_bytes;
+    char name[];
 };
 
 struct native_collation {
     struct sq_list links;
     struct native_calls *calls;
     uint32_t number;
+    size_t name_bytes;
+    char name[];
 };
 
 /* Auxiliary data that SQLite holds. */
@@ -321,9 +327,12 @@ static int create_function(struct native *native, const char *name, int count, i
                            enum native_function_kind kind)
 {
     struct native_calls *calls = native_calls_of(native);
-    struct native_function *function = calls != NULL ? calloc(1, sizeof(*function)) : NULL;
+    size_t name_bytes = strlen(name);
+    struct native_function *function = calls != NULL ? calloc(1, sizeof(*function) + name_bytes) : NULL;
     if (function == NULL)
         return SQLITE_NOMEM;
+    function->name_bytes = name_bytes;
+    memcpy(function->name, name, name_bytes);
     function->calls = calls;
     function->number = number;
     sq_list_init(&function->links);
@@ -418,9 +427,12 @@ static void free_collation(void *context)
 static int create_collation(struct native *native, const char *name, uint32_t number)
 {
     struct native_calls *calls = native_calls_of(native);
-    struct native_collation *collation = calls != NULL ? calloc(1, sizeof(*collation)) : NULL;
+    size_t name_bytes = strlen(name);
+    struct native_collation *collation = calls != NULL ? calloc(1, sizeof(*collation) + name_bytes) : NULL;
     if (collation == NULL)
         return SQLITE_NOMEM;
+    collation->name_bytes = name_bytes;
+    memcpy(collation->name, name, name_bytes);
     collation->calls = calls;
     collation->number = number;
     sq_list_init(&collation->links);
@@ -449,6 +461,52 @@ void native_op_collation(struct native *native, struct pgwire_cursor *request)
                              : sqlite3_create_collation_v2(native->db, copy, SQLITE_UTF8, NULL, NULL, NULL);
     free(copy);
     native_answer(native, result);
+}
+
+/* --- Who calls ------------------------------------------------------------------------------------------------------ */
+
+static bool is_same_text(const char *a, const char *b, size_t length)
+{
+    return sqlite3_strnicmp(a, b, (int)length) == 0;
+}
+
+static bool has_text(const char *text, const char *part, size_t part_bytes)
+{
+    for (size_t left = strlen(text); left >= part_bytes; left--, text++) {
+        if (is_same_text(text, part, part_bytes))
+            return true;
+    }
+    return false;
+}
+
+/* Whether an instruction's operand names a function or a collation of the client's. A text in the SQL that looks like one
+ * makes a statement slower, nothing else. */
+static bool is_ours(void *context, const char *operand)
+{
+    const struct native_calls *calls = context;
+    enum { SHOWN_BYTES_MAX = 18 }; /* of a collation's name: what EXPLAIN may cut it to */
+    SQ_LIST_FOREACH (links, &calls->functions) {
+        const struct native_function *function = SQ_CONTAINER_OF(links, struct native_function, links);
+        if (is_same_text(operand, function->name, function->name_bytes) && operand[function->name_bytes] == '(')
+            return true;
+    }
+    SQ_LIST_FOREACH (links, &calls->collations) {
+        const struct native_collation *collation = SQ_CONTAINER_OF(links, struct native_collation, links);
+        size_t bytes = collation->name_bytes < SHOWN_BYTES_MAX ? collation->name_bytes : SHOWN_BYTES_MAX;
+        bool is_binary = collation->name_bytes == strlen("BINARY") && is_same_text(collation->name, "BINARY", bytes);
+        if (is_binary || has_text(operand, collation->name, bytes)) /* BINARY need not be shown */
+            return true;
+    }
+    return false;
+}
+
+bool native_function_is_used(struct native_calls *calls, sqlite3_stmt *stmt)
+{
+    struct sql_statement_shape shape = sql_statement_inspect(sqlite3_sql(stmt), strlen(sqlite3_sql(stmt)));
+    if (shape.is_explain)
+        return false; /* it runs nothing */
+    bool is_query = shape.verb == SQL_VERB_SELECT || shape.verb == SQL_VERB_VALUES;
+    return !is_query || engine_native_has_operand(calls->native->connection, stmt, is_ours, calls);
 }
 
 /* --- The end ------------------------------------------------------------------------------------------------------- */

@@ -34,6 +34,7 @@
 enum {
     NATIVE_BATCH_BYTES_MAX = 16 << 20, /* of rows in one answer; one row more may be behind */
     NATIVE_BUFFER_KEEP_BYTES = 64 << 10,
+    NATIVE_BATCH_KEEP_BYTES = 256 << 10, /* while a statement is in its middle */
 };
 
 struct native;
@@ -167,8 +168,8 @@ native_op native_op_function, native_op_collation, native_op_hooks, native_op_ov
 native_op native_op_blob_open, native_op_blob_read, native_op_blob_write, native_op_blob_reopen, native_op_blob_close;
 native_op native_op_image_open, native_op_image_read, native_op_image_close, native_op_image_put, native_op_image_data,
     native_op_image_done;
-/* Whether a statement may call functions of the client's. */
-bool native_may_call(const struct native *native);
+/* Whether a statement may call functions of the client's. It compiles: no answer may have been begun. */
+bool native_may_call(struct native *native, sqlite3_stmt *stmt);
 /* When no call is open: ends the session if a call has failed for good. */
 void native_call_check(struct native *native);
 /* What is to be told to the client without an answer goes before the next message. */

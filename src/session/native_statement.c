@@ -24,6 +24,7 @@ struct native_statement {
     bool is_running;
     bool is_doomed;      /* invariant 2 */
     bool has_news;       /* PREPARE_STEP: the facts have not been told */
+    bool may_call;       /* functions of the client's: one of the facts */
     int compile_count;   /* how often SQLite had compiled it anew when its facts were told */
     uint32_t consumed;   /* bytes of SQL */
     struct sq_buf *rows; /* of the run */
@@ -121,7 +122,7 @@ static void put_facts(struct native_statement *statement)
         .has_statement = true,
         .is_readonly = sqlite3_stmt_readonly(stmt) != 0,
         .explain = (uint8_t)sqlite3_stmt_isexplain(stmt),
-        .may_call = native_may_call(statement->native),
+        .may_call = statement->may_call,
         .is_attach = traits.is_attach,
         .is_volatile = traits.is_volatile,
     };
@@ -209,8 +210,10 @@ static int prepare_statement(struct native *native, const struct prepare_request
     /* The client's authorizer may have used the number meanwhile. */
     bool is_taken = native_find_statement(native, prepare->number) != NULL;
     *ret_statement = is_taken ? NULL : add_statement(native, prepare, service, *ret_consumed);
-    if (*ret_statement != NULL)
+    if (*ret_statement != NULL) {
+        (*ret_statement)->may_call = native_may_call(native, (*ret_statement)->stmt);
         return SQLITE_OK;
+    }
     service_release(session->service, service);
     int result = is_taken ? SQLITE_MISUSE : SQLITE_NOMEM;
     native_set_error(native, sqlite3_errstr(result));
@@ -371,6 +374,9 @@ static void answer_step(struct native_statement *statement, int result)
     struct sq_buf *out = native->session->out;
     struct sq_buf *rows = statement->rows;
     bool is_new = has_news(statement);
+    if (SQ_UNLIKELY(is_new && !statement->has_news)) /* compiled anew. An error's text must stay: then it may call */
+        statement->may_call =
+            (result != SQLITE_ROW && result != SQLITE_DONE) || native_may_call(native, statement->stmt);
     size_t answer = native_answer_begin_facts(native, result, is_new);
     if (is_new)
         put_facts(statement);
@@ -387,7 +393,8 @@ static void on_stepped(struct native *native, struct native_work *work, int resu
     answer_step(statement, result);
     struct sq_buf *rows = statement->rows;
     sq_buf_truncate(rows, 0);
-    sq_buf_shrink(rows, rows == &native->rows ? NATIVE_BUFFER_KEEP_BYTES : 0);
+    size_t keep_bytes = result == SQLITE_ROW ? NATIVE_BATCH_KEEP_BYTES : NATIVE_BUFFER_KEEP_BYTES;
+    sq_buf_shrink(rows, rows == &native->rows ? keep_bytes : 0);
     statement->rows = NULL;
     statement->is_running = false;
     if (statement->is_doomed)
@@ -566,6 +573,13 @@ void native_op_expand(struct native *native, struct pgwire_cursor *request)
     sqlite3_free(text);
 }
 
+/* SQLite takes any number for a place in its table. */
+static bool is_stmt_status(int operation)
+{
+    return (operation >= SQLITE_STMTSTATUS_FULLSCAN_STEP && operation <= SQLITE_STMTSTATUS_FILTER_HIT) ||
+           operation == SQLITE_STMTSTATUS_MEMUSED;
+}
+
 void native_op_stmt_status(struct native *native, struct pgwire_cursor *request)
 {
     struct native_statement *statement = native_find_statement(native, pgwire_get_u32(request));
@@ -575,7 +589,7 @@ void native_op_stmt_status(struct native *native, struct pgwire_cursor *request)
         native_malformed(native);
         return;
     }
-    if (statement == NULL) {
+    if (statement == NULL || !is_stmt_status(operation)) {
         native_answer_misuse(native);
         return;
     }

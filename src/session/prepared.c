@@ -42,6 +42,7 @@ static uint32_t declared_oid(const struct service_column *column)
 /* Column types as they are before anything has been resolved. */
 static void reset_columns(struct prepared *prepared)
 {
+    prepared->description = NULL;
     prepared->is_frozen = prepared->column_count > 0;
     for (size_t i = 0; i < prepared->column_count; i++) {
         prepared->column_oids[i] = prepared->declared_oids[i];
@@ -569,14 +570,39 @@ void prepared_describe_parameters(const struct prepared *prepared, struct sq_buf
     pgwire_end(out, offset);
 }
 
+static bool are_text(const uint8_t *formats, size_t count)
+{
+    for (size_t i = 0; formats != NULL && i < count; i++) {
+        if (formats[i] != PGWIRE_FORMAT_TEXT)
+            return false;
+    }
+    return true;
+}
+
+/* Keeps the description that stands in `out` from `mark` on. Without memory it is made anew the next time. */
+static void keep_description(struct prepared *prepared, const struct sq_buf *out, size_t mark)
+{
+    if (out->is_failed)
+        return;
+    size_t bytes = sq_buf_length(out) - mark;
+    prepared->description = sq_arena_copy(&prepared->arena, (const char *)sq_buf_bytes(out) + mark, bytes);
+    prepared->description_bytes = bytes;
+}
+
 void prepared_describe_columns(struct prepared *prepared, const uint8_t *formats, struct sq_buf *out)
 {
+    bool is_repeated = prepared->is_announced && are_text(formats, prepared->column_count);
     prepared->is_announced = true;
     if (prepared->column_count == 0) {
         pgwire_put_no_data(out);
         return;
     }
     sq_assert(prepared->is_frozen);
+    if (is_repeated && prepared->description != NULL) {
+        sq_buf_put(out, prepared->description, prepared->description_bytes);
+        return;
+    }
+    size_t mark = sq_buf_length(out);
     size_t offset = pgwire_put_row_description_begin(out, prepared->column_count);
     for (size_t i = 0; i < prepared->column_count; i++) {
         struct pgwire_field field = {
@@ -590,4 +616,6 @@ void prepared_describe_columns(struct prepared *prepared, const uint8_t *formats
         pgwire_put_field(out, &field);
     }
     pgwire_end(out, offset);
+    if (is_repeated)
+        keep_description(prepared, out, mark);
 }

@@ -50,6 +50,10 @@ struct prepared {
     bool is_frozen;          /* all column_oids are set */
     bool is_announced;       /* a client may have been told of the columns: they must not change any more */
     uint32_t *declared_oids; /* column_oids as they are before anything is resolved */
+    /* RowDescription for columns that are all text, kept from the second time on that it was sent; NULL: not yet. In the
+     * arena, as long as column_oids stay as they are. */
+    const char *description;
+    size_t description_bytes;
     enum sq_type *inferred_columns;
 
     struct statement_cache *cache; /* where it goes when nobody refers to it any more; NULL: it is freed */

@@ -337,6 +337,9 @@ void session_apply_settings(struct session *session)
     context->is_read_only = settings_bool(&session->settings, SETTING_TRANSACTION_READ_ONLY);
     if (session->native != NULL)
         native_apply_settings(session->native);
+    session->holdup_limit_us =
+        settings_int64(&session->settings, SETTING_IDLE_IN_TRANSACTION_SESSION_TIMEOUT) * SQ_US_PER_MS;
+    session->idle_limit_us = settings_int64(&session->settings, SETTING_IDLE_SESSION_TIMEOUT) * SQ_US_PER_MS;
 }
 
 /* --- Answers that wait for the disk ------------------------------------------------------------------------------- */
@@ -417,7 +420,7 @@ static int64_t holdup_deadline_us(const struct session *session)
 {
     if (session->quiet_since_us == 0 || session->service == NULL || is_working(session))
         return 0;
-    int64_t limit_us = settings_int64(&session->settings, SETTING_IDLE_IN_TRANSACTION_SESSION_TIMEOUT) * SQ_US_PER_MS;
+    int64_t limit_us = session->holdup_limit_us;
     return limit_us != 0 && service_is_wanted(session->service) ? session->quiet_since_us + limit_us : 0;
 }
 
@@ -427,8 +430,7 @@ static int64_t idle_deadline_us(const struct session *session)
     if (session->state != SESSION_STATE_READY || session->idle_since_us == 0 || session->txn != SESSION_TXN_NONE ||
         is_working(session))
         return 0;
-    int64_t limit_us = settings_int64(&session->settings, SETTING_IDLE_SESSION_TIMEOUT) * SQ_US_PER_MS;
-    return limit_us != 0 ? session->idle_since_us + limit_us : 0;
+    return session->idle_limit_us != 0 ? session->idle_since_us + session->idle_limit_us : 0;
 }
 
 int64_t session_deadline_us(const struct session *session)
@@ -688,6 +690,7 @@ static enum session_want session_advance(struct session *session)
     }
     if (session->state == SESSION_STATE_CLOSING && session->running == NULL)
         want = SESSION_CLOSE;
+    session_apply_settings(session); /* the time limits that hold while nothing is done */
     return want;
 }
 

@@ -117,6 +117,8 @@ struct session {
     struct engine_durability_ticket durability_ticket;
     struct settings settings;
     uint32_t applied_revision; /* of the settings: what `context` has */
+    int64_t holdup_limit_us;   /* idle_in_transaction_session_timeout and idle_session_timeout, as applied; 0: none */
+    int64_t idle_limit_us;
     struct notify_listener listener;
 
     enum session_state state;

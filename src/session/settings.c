@@ -534,6 +534,9 @@ int64_t settings_int64(const struct settings *settings, enum setting_id id)
 {
     int64_t number;
     sq_assert(id < SETTING_NAMED_COUNT && setting_infos[id].kind != SETTING_KIND_TEXT);
+    bool is_present = (settings->present[id / 64] >> id % 64 & 1) != 0;
+    if (SQ_LIKELY(!is_present && (setting_infos[id].flags & SETTING_TRANSACTION) == 0))
+        return setting_infos[id].default_number;
     (void)effective(settings, id, find_entry(settings, id), &number);
     return number;
 }

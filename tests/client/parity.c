@@ -154,6 +154,16 @@ static const struct part {
     {"blob", part_blob},
     {"backup", part_backup},
     {"serialize", part_serialize},
+    {"explain", part_explain},
+    {"rollback", part_rollback},
+    {"counters", part_counters},
+    {"database_list", part_database_list},
+    {"attach_nothing", part_attach_nothing},
+    {"vacuum_into", part_vacuum_into},
+    {"file_control", part_file_control},
+    {"metadata", part_metadata},
+    {"parameters_table", part_parameters_table},
+    {"auto_extension", part_auto_extension},
 };
 
 int main(int argc, char **argv)

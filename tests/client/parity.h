@@ -65,5 +65,15 @@ void part_trace(void);
 void part_blob(void);
 void part_backup(void);
 void part_serialize(void);
+void part_explain(void);
+void part_rollback(void);
+void part_counters(void);
+void part_database_list(void);
+void part_attach_nothing(void);
+void part_vacuum_into(void);
+void part_file_control(void);
+void part_metadata(void);
+void part_parameters_table(void);
+void part_auto_extension(void);
 
 #endif

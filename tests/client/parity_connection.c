@@ -228,12 +228,14 @@ void part_interrupt(void)
     run(db, "SELECT 1");
     bool is_done = false;
     pthread_t thread;
+    sqlite3_stmt *stmt;
+    sqlite3_prepare_v2(db, endless, -1, &stmt, NULL); /* which may be interrupted, too: before it */
     pthread_create(&thread, NULL, interrupt_it, &is_done);
-    run(db, endless);
+    result(db, "step", sqlite3_step(stmt));
     __atomic_store_n(&is_done, true, __ATOMIC_SEQ_CST);
     pthread_join(thread, NULL);
+    result(db, "finalize", sqlite3_finalize(stmt));
     run(db, "SELECT 2");
-    sqlite3_stmt *stmt;
     sqlite3_prepare_v2(db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n", -1, &stmt,
                        NULL);
     result(db, "step", sqlite3_step(stmt));
@@ -242,9 +244,11 @@ void part_interrupt(void)
     result(db, "finalize", sqlite3_finalize(stmt));
     run(db, "CREATE TABLE t(a); BEGIN; INSERT INTO t VALUES (1)");
     signal(SIGALRM, on_signal);
+    sqlite3_prepare_v2(db, endless, -1, &stmt, NULL);
     ualarm(50000, 50000);
-    run(db, endless);
+    result(db, "step", sqlite3_step(stmt));
     ualarm(0, 0);
+    result(db, "finalize", sqlite3_finalize(stmt));
     run(db, "SELECT * FROM t; COMMIT; SELECT * FROM t");
     close_database(db);
 }

@@ -651,3 +651,26 @@ void part_nesting(void)
     run(db, "DROP TRIGGER r");
     close_database(db);
 }
+
+/* --- Counters within calls --- */
+
+static void say_counters(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    sqlite3 *own = sqlite3_context_db_handle(context);
+    say("%s: changes %d, total %d, rowid %lld, autocommit %d", (const char *)sqlite3_value_text(values[0]),
+        sqlite3_changes(own), sqlite3_total_changes(own), sqlite3_last_insert_rowid(own), sqlite3_get_autocommit(own));
+}
+
+void part_counters(void)
+{
+    sqlite3 *counted = open_database(first_name);
+    sqlite3_create_function(counted, "say", 1, SQLITE_UTF8, NULL, say_counters, NULL, NULL);
+    run(counted, "CREATE TABLE t(a); CREATE TABLE log(x); INSERT INTO t VALUES (1), (2)");
+    run(counted, "CREATE TRIGGER g AFTER UPDATE ON t BEGIN INSERT INTO log VALUES ('a'), ('b'), ('c');"
+                 "SELECT say('trigger'); END");
+    run(counted, "INSERT INTO log VALUES (1), (2); UPDATE t SET a = say('update'); SELECT say('after')");
+    run(counted, "BEGIN; UPDATE t SET a = say('update'), a = 3 WHERE rowid = 1; SELECT say('after'), changes(),"
+                 "total_changes(), last_insert_rowid(); ROLLBACK");
+    close_database(counted);
+}

@@ -346,6 +346,14 @@ static void on_profile(void *name, const char *sql, sqlite3_uint64 nanoseconds)
     say("%s: %s", (const char *)name, sql);
 }
 
+/* Runs SQL within a statement. */
+static void run_inner(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    sqlite3 *own = sqlite3_context_db_handle(context);
+    sqlite3_result_int(context, sqlite3_exec(own, (const char *)sqlite3_value_text(values[0]), NULL, NULL, NULL));
+}
+
 void part_trace(void)
 {
     db = open_database(first_name);
@@ -368,6 +376,9 @@ void part_trace(void)
     say("before: %s", or_none(sqlite3_profile(db, on_profile, "profile")));
     run(db, "SELECT a FROM t WHERE a > 11");
     say("before: %s", or_none(sqlite3_profile(db, NULL, NULL)));
+    result(db, "create", sqlite3_create_function(db, "within", 1, SQLITE_UTF8, NULL, run_inner, NULL, NULL));
+    run(db, "SELECT within('SELECT 1,\n  2,\n  3')");
+    run(db, "CREATE VIRTUAL TABLE words USING fts4(w); INSERT INTO words VALUES ('one two')");
     say("before: %s", or_none(sqlite3_trace(db, NULL, "nothing")));
     run(db, "SELECT 3");
     result(db, "v2", sqlite3_trace_v2(db, SQLITE_TRACE_CLOSE, on_trace, "the end"));

@@ -413,6 +413,63 @@ void part_schema_change(void)
     close_database(db);
 }
 
+/* An EXPLAIN that has come to its end and been reset keeps nobody from changing the schema. */
+void part_explain(void)
+{
+    db = open_database(first_name);
+    run(db, "CREATE TABLE t(a, b)");
+    sqlite3_stmt *stmt = prepare("EXPLAIN SELECT a FROM t WHERE b = 1");
+    sqlite3_stmt *plan = prepare("EXPLAIN QUERY PLAN SELECT a FROM t WHERE b = 1");
+    for (int i = 0; i < 2; i++) {
+        int code;
+        while ((code = sqlite3_step(stmt)) == SQLITE_ROW)
+            continue;
+        result(db, "step", code);
+        result(db, "reset", sqlite3_reset(stmt));
+        while ((code = sqlite3_step(plan)) == SQLITE_ROW)
+            say_value("detail", sqlite3_column_value(plan, 3));
+        result(db, "step", code);
+        result(db, "reset", sqlite3_reset(plan));
+        run(db, "CREATE INDEX i ON t(b); DROP INDEX i; DROP TABLE t; CREATE TABLE t(a, b)");
+    }
+    finish(stmt);
+    finish(plan);
+    close_database(db);
+}
+
+/* A rollback that undoes changes of the schema ends reads; another one does not. */
+void part_rollback(void)
+{
+    static const char *const rollbacks[] = {
+        "SAVEPOINT s; INSERT INTO t VALUES (9); ROLLBACK TO s",
+        "CREATE TABLE made(x); SAVEPOINT s; INSERT INTO t VALUES (9); ROLLBACK TO s",
+        "INSERT INTO t VALUES (9); ROLLBACK",
+        "BEGIN; SAVEPOINT s; CREATE TABLE made(x); ROLLBACK TO s",
+        "INSERT INTO t VALUES (9); RELEASE s; SAVEPOINT s; ROLLBACK TO s",
+        "CREATE INDEX i ON t(a); ROLLBACK",
+        "BEGIN; CREATE TEMP TABLE v(a); ROLLBACK",
+        "BEGIN; PRAGMA recursive_triggers=on; SAVEPOINT s; ROLLBACK TO s",
+    };
+    db = open_database(first_name);
+    run(db, "CREATE TABLE t(a); INSERT INTO t VALUES (1), (2), (3); BEGIN");
+    sqlite3_stmt *before = prepare("SELECT a FROM t ORDER BY rowid DESC");
+    result(db, "before", sqlite3_step(before));
+    for (size_t i = 0; i < sizeof(rollbacks) / sizeof(rollbacks[0]); i++) {
+        sqlite3_stmt *stmt = prepare("SELECT a FROM t");
+        result(db, "step", sqlite3_step(stmt));
+        say_value("a", sqlite3_column_value(stmt, 0));
+        run(db, rollbacks[i]);
+        result(db, "step", sqlite3_step(stmt));
+        say("%d, still %d", sqlite3_data_count(stmt), sqlite3_stmt_busy(stmt));
+        result(db, "reset", sqlite3_reset(stmt));
+        result(db, "again", sqlite3_step(stmt));
+        finish(stmt);
+    }
+    result(db, "before", sqlite3_step(before));
+    finish(before);
+    close_database(db);
+}
+
 /* --- exec, get_table --- */
 
 static int callback_count;

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import report  # noqa: E402
+import compat_report  # noqa: E402
 from results import OK, Results, compare, read_known  # noqa: E402
 from runner import BASELINE, DROP_IN, LOCAL, REMOTE, REMOTE_WITH_MEMORY, ROOT, NotRun, Run  # noqa: E402
 
@@ -66,7 +66,8 @@ def compare_program(module, work, *, place=REMOTE, keep_baseline=False):
     module.prepare(work)
     before = baseline(module, work, keep_baseline)
     after = run_once(module, DROP_IN, work, place)
-    compared = compare(before, after, read_known(KNOWN) if place != LOCAL else ())
+    known = read_known(KNOWN, place == REMOTE_WITH_MEMORY) if place != LOCAL else ()
+    compared = compare(before, after, known)
     if place == REMOTE_WITH_MEMORY:
         compared.stale.clear()  # the list is about the usual place
     return compared
@@ -102,11 +103,11 @@ def main():
         try:
             if given.baseline:
                 module.prepare(given.work)
-                print(report.counts(baseline(module, given.work, given.keep_baseline)))
+                print(compat_report.counts(baseline(module, given.work, given.keep_baseline)))
                 continue
             compared = compare_program(module, given.work, place=place, keep_baseline=given.keep_baseline)
             done.append((module, compared))
-            print(report.differences(compared, details=False), end="")
+            print(compat_report.differences(compared, details=False), end="")
         except NotRun as why:
             skipped.append((module, str(why)))
             print(f"SKIPPED: {why}")
@@ -114,12 +115,12 @@ def main():
             failed.append((module, str(why)))
             print(f"FAILED: {why}")
     if not given.baseline:
-        text = report.table(done, skipped, failed)
+        text = compat_report.table(done, skipped, failed)
         (given.work / "summary.txt").write_text(text)
-        (given.work / "differences.txt").write_text("\n".join(report.differences(c, details=True) for _, c in done))
+        (given.work / "differences.txt").write_text("\n".join(compat_report.differences(c, details=True) for _, c in done))
         print(f"\n{text}\n{given.work}/differences.txt has every difference in full.")
     if given.docs:
-        (ROOT / "docs" / "compatibility-results.md").write_text(report.page(done, skipped))
+        (ROOT / "docs" / "compatibility-results.md").write_text(compat_report.page(done, skipped))
     is_as_expected = not any(compared.unexpected() or compared.stale for _, compared in done)
     return 0 if is_as_expected and not failed else 1
 

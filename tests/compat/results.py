@@ -79,22 +79,26 @@ class Known:
         return program == self.program and re.fullmatch(expression, f"{unit} {name}", re.S) is not None
 
 
-def read_known(path):
+def read_known(path, with_memory=False):
     """The entries of known-differences.txt; its head says how they are written."""
-    entries, program, text = [], None, Path(path).read_text()
+    entries, program, applies, text = [], None, True, Path(path).read_text()
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue
         if line.startswith("[") and line.endswith("]"):
-            program = line[1:-1]
+            program, separator, place = line[1:-1].partition(", ")
+            if separator and place != "memory":
+                raise ValueError(f"{path}:{number}: neither [PROGRAM] nor [PROGRAM, memory]: {line}")
+            applies = with_memory or not separator
             continue
         pattern, separator, reason = line.partition(" -- ")
         if program is None or not separator or not pattern.strip() or not reason.strip():
             raise ValueError(f"{path}:{number}: neither [PROGRAM] nor PATTERN -- REASON: {line}")
         may_be_same = pattern.startswith("?")
         pattern = pattern[1:] if may_be_same else pattern
-        entries.append(Known(program, pattern.strip(), reason.strip(), may_be_same))
+        if applies:
+            entries.append(Known(program, pattern.strip(), reason.strip(), may_be_same))
     return entries
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import cpython
 import dbd_sqlite
-import report
+import compat_report
 import sqlite_programs
 from results import ABSENT, CRASH, END, FAIL, OK, SKIP, Known, Results, compare, read_known
 from runner import Ended, play
@@ -49,8 +49,8 @@ def test_details_are_not_compared_but_values_are():
     other.add("unit", "value", OK, value="1|3\n")
     compared = compare(one, other)
     assert titles(compared) == [("value", OK, OK)]
-    assert "-1|2" in report.difference(compared.differences[0])
-    assert "+1|3" in report.difference(compared.differences[0])
+    assert "-1|2" in compat_report.difference(compared.differences[0])
+    assert "+1|3" in compat_report.difference(compared.differences[0])
 
 
 def test_a_test_that_one_run_does_not_have_is_a_difference():
@@ -116,7 +116,14 @@ def test_the_list_is_read_and_what_makes_no_sense_in_it_is_an_error(tmp_path):
         Known("one", "unit c*", "by chance", True),
         Known("two", "unit a", "else"),
     ]
-    for wrong in ("unit a -- before any program\n", "[one]\nunit a\n", "[one]\nunit a -- \n", "[one]\n -- why\n"):
+    path.write_text("[one]\na -- why\n[one, memory]\nb -- else\n[two]\nc -- what\n")
+    assert [known.pattern for known in read_known(path)] == ["a", "c"]
+    assert [(known.program, known.pattern) for known in read_known(path, with_memory=True)] == [
+        ("one", "a"),
+        ("one", "b"),
+        ("two", "c"),
+    ]
+    for wrong in ("unit a -- before any program\n", "[one, disk]\nunit a -- b\n", "[one]\nunit a\n", "[one]\nunit a -- \n", "[one]\n -- why\n"):
         path.write_text(wrong)
         with pytest.raises(ValueError):
             read_known(path)
@@ -131,9 +138,9 @@ def test_the_list_that_is_checked_in_makes_sense():
 def test_many_differences_of_a_kind_are_told_once():
     names = [f"t{i}" for i in range(20)]
     one, other = results(**dict.fromkeys(names, OK), last=OK), results("drop-in", last=FAIL)
-    told = report.differences(compare(one, other), details=False)
+    told = compat_report.differences(compare(one, other), details=False)
     assert told == "  unit t0 and 19 more: ok -> absent\n  unit last: ok -> fail\n"
-    told = report.differences(compare(one, other), details=True)
+    told = compat_report.differences(compare(one, other), details=True)
     assert all(f"{name}," in told or f"{name}\n" in told for name in names)
 
 

@@ -16,6 +16,7 @@ enum {
     SYNC_TURNS_MAX = 40,
     HANG_UP_PER_MILLE = 4,
     SHELL_PER_MILLE = 15,
+    CHECKPOINT_FRAMES_MAX = 256,
 };
 
 struct seat {
@@ -295,6 +296,9 @@ struct world *world_open(const char *dir, struct disk *disk, struct history *his
     if (status != SQ_OK)
         fprintf(stderr, "the server does not start: %s\n", err.text);
     sq_assert(status == SQ_OK);
+    /* A life is short: the server's own checkpoints come as often in it as they would in hours. */
+    uint32_t slice = 8 + (uint32_t)dice_below(dice, CHECKPOINT_FRAMES_MAX);
+    sched_set_checkpoint_frames(world->server.sched, slice, slice + (uint32_t)dice_below(dice, CHECKPOINT_FRAMES_MAX));
     for (uint32_t i = 0; i < options->session_count; i++) {
         struct seat *seat = &world->seats[i];
         seat->world = world;

@@ -54,6 +54,7 @@ enum {
     PROGRESS_US = 50, /* what a call of SQLite's progress handler counts for */
     WATCHDOG_S = 10,  /* of real time */
     PIECES_MAX = 512,
+    FEED_CALL_BYTES = 20,
     SQLITE_VALUE_BYTES_MAX = 1 << 17,
     OUTPUT_HIGH_WATER = 8192,
     ROW_BYTES_MAX = 65536,
@@ -372,6 +373,17 @@ static size_t count_ready(const uint8_t *bytes, size_t length)
     return count;
 }
 
+/* What a client answers to a call, or asks within it, comes a little at a time. */
+static bool feed_call(struct fixture_client *client)
+{
+    struct stream *stream = SQ_CONTAINER_OF(client, struct stream, client);
+    size_t left = stream->length - stream->fed;
+    size_t size = left < FEED_CALL_BYTES ? left : FEED_CALL_BYTES;
+    sq_buf_put(&client->in, stream->bytes + stream->fed, size);
+    stream->fed += size;
+    return size > 0;
+}
+
 static size_t open_streams(struct stream streams[CLIENTS_MAX], const uint8_t *data, size_t size)
 {
     size_t count = 0;
@@ -383,6 +395,7 @@ static size_t open_streams(struct stream streams[CLIENTS_MAX], const uint8_t *da
         stream->length = end != NULL ? (size_t)(end - data) : size;
         stream->ready_count_max = count_ready(stream->bytes, stream->length);
         fixture_client_open(&stream->client, &server);
+        stream->client.feed_cb = feed_call;
         if (end == NULL)
             break;
         size -= (size_t)(end - data) + SEPARATOR_BYTES;

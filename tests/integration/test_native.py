@@ -135,8 +135,11 @@ def test_an_origin_that_comes_again_gets_a_new_database(server):
         # Somebody still uses it: the new one has another name.
         with Native(server, "stub", "create origin=00af") as two:
             assert two.database == "stub_2"
+            two.bye()
+        one.bye()
     with Native(server, "stub", "create origin=ff") as one:  # somebody else's
         assert one.database == "stub" and one.one("SELECT count(*) FROM first") == 0
+        one.bye()
     with Native(server, "stub", "create origin=00af") as one:
         assert one.database == "stub" and one.ok("SELECT name FROM sqlite_schema") == []
     with Native(server, "stub_deleted_1") as one:

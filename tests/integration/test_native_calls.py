@@ -1,5 +1,6 @@
 """Native mode: SQLite calls functions, collations and hooks that live in the client (docs/protocol.md, "Calls")."""
 
+import struct
 import threading
 
 import native
@@ -239,6 +240,74 @@ def test_facts_tell_whether_a_statement_may_call(c):
     c.function("f", 0, lambda: 1)
     assert c.prepare("SELECT f()")[1].facts.may_call
 
+    c.ok("CREATE TABLE t(a, b TEXT)")
+    c.ok("INSERT INTO t VALUES (1, 'x')")
+    c.function("twice", 1, lambda x: x * 2, flags=nc.UTF8 | nc.DETERMINISTIC | nc.INNOCUOUS)
+    c.function("total2", 1, Sum, kind=nc.AGGREGATE)
+
+    def calls(sql):
+        return c.prepare(sql)[1].facts.may_call
+
+    for sql in ("SELECT * FROM t", "SELECT abs(a), max(a) FROM t WHERE b LIKE 'x%'", "EXPLAIN SELECT twice(1)",
+                "WITH x(y) AS (SELECT a FROM t) SELECT y FROM x ORDER BY y", "VALUES (1)",
+                "SELECT twic FROM (SELECT 1 AS twic)"):
+        assert not calls(sql), sql
+    c.ok("CREATE TABLE g(a, b AS (twice(a)))")
+    c.ok("CREATE TABLE k(a CHECK (twice(a) > 0))")
+    c.ok("CREATE TABLE d(a, b DEFAULT (twice(1)))")
+    c.ok("CREATE TABLE i(a)")
+    c.ok("CREATE INDEX ii ON i(twice(a))")
+    c.ok("CREATE TABLE p(a, b)")
+    c.ok("CREATE INDEX pp ON p(a) WHERE twice(a) > 1")
+    c.ok("CREATE VIEW v AS SELECT TWICE(a) AS x FROM t")
+    c.ok("CREATE TABLE log(x)")
+    c.ok("CREATE TRIGGER r AFTER INSERT ON log BEGIN UPDATE t SET a = twice(a); END")
+    for sql in ("SELECT twice(a) FROM t", "SELECT total2(a) FROM t", "SELECT b FROM g", "SELECT x FROM v",
+                "SELECT 1 FROM t WHERE twice(a) > 1", "SELECT 1 FROM t ORDER BY Twice(a)",
+                "SELECT (SELECT twice(a))  FROM t", "/* c */ SELECT twice(a) FROM t -- c",
+                "INSERT INTO k VALUES (1) RETURNING a", "INSERT INTO d(a) VALUES (1) RETURNING a",
+                "INSERT INTO i VALUES (1) RETURNING a", "INSERT INTO p VALUES (1, 2) RETURNING a",
+                "INSERT INTO log VALUES (1) RETURNING x", "DELETE FROM i RETURNING a"):
+        assert calls(sql), sql
+    assert c.ok("INSERT INTO t(a) VALUES (7), (8)") == []
+    c.prepare("SELECT a FROM t")
+    assert c.one("SELECT changes()") == 2
+    assert not calls("SELECT a FROM g") and not calls("SELECT a FROM k") and not calls("SELECT x FROM log")
+    c.function("like", 2, lambda pattern, value: 1)
+    assert calls("SELECT 1 FROM t WHERE b LIKE 'x%'")
+    c.function("regexp", 2, lambda pattern, value: 1)
+    assert calls("SELECT 1 FROM t WHERE b REGEXP 'x'")
+
+
+def test_facts_tell_whether_a_statement_may_compare_in_the_client(c):
+    c.ok("CREATE TABLE t(a, b TEXT)")
+    c.collation("backwards", lambda a, b: (a < b) - (a > b))
+
+    def calls(sql):
+        return c.prepare(sql)[1].facts.may_call
+
+    for sql in ("SELECT * FROM t", "SELECT * FROM t WHERE b = 'x' ORDER BY b COLLATE nocase"):
+        assert not calls(sql), sql
+    c.ok("CREATE TABLE w(a TEXT COLLATE backwards, b)")
+    c.ok("CREATE INDEX wi ON w(b, a)")
+    for sql in ("SELECT * FROM t ORDER BY b COLLATE Backwards", "SELECT b = 'x' COLLATE backwards FROM t",
+                "SELECT max(a) FROM w", "SELECT DISTINCT a FROM w", "SELECT a FROM w WHERE a > 'x'",
+                "SELECT b FROM t GROUP BY b COLLATE backwards", "SELECT a FROM w UNION SELECT b FROM t",
+                "SELECT a FROM w WHERE a IN (SELECT b FROM t)", "INSERT INTO w VALUES ('x', 1) RETURNING a"):
+        assert calls(sql), sql
+    assert not calls("SELECT b FROM t WHERE a = 1")
+
+
+def test_facts_tell_whether_a_hook_sees_a_statement(c):
+    c.ok("CREATE TABLE t(a)")
+    for hook, seen in (("commit", "w"), ("rollback", "w"), ("update", "w"), ("preupdate", "w"), ("wal", "w"),
+                       ("progress", "rw"), ("trace", "rw"), ("authorizer", ""), ("busy", "")):
+        c.hook(**{hook: lambda *_: 0})
+        assert c.prepare("SELECT a FROM t")[1].facts.may_call == ("r" in seen), hook
+        assert c.prepare("INSERT INTO t VALUES (1) RETURNING a")[1].facts.may_call == ("w" in seen), hook
+        assert c.prepare("COMMIT")[1].facts.may_call == ("w" in seen), hook
+
+
 
 def test_an_overloaded_function_says_where_it_may_not_be_used(c):
     assert c.ask(nc.OVERLOAD, native.text("later") + b"\0\0\0\1").result == OK
@@ -396,6 +465,12 @@ def test_postgresql_messages_of_a_native_session_bind_and_copy(c):
     c.wire.send(query("COPY t FROM STDIN"))
     c.send(native.prepare(1, "SELECT 1"))  # not now
     assert "08P01" in errors(c.wire.drain())
+
+
+@pytest.mark.parametrize("operation", [0, 9, 98, 100, -1, 1 << 30, -(1 << 31)])
+def test_a_counter_that_there_is_not_is_misuse(c, operation):
+    number = c.good("SELECT 1")
+    assert c.ask(native.STMT_STATUS, struct.pack("!IiB", number, operation, 0)).result == MISUSE
 
 
 def test_a_native_session_keeps_its_connection(c):

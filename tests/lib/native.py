@@ -199,6 +199,10 @@ class Native:
     def close(self):
         self.wire.close()
 
+    def bye(self):
+        """Ends the session, and waits for its end: what it used is free then."""
+        self.wire.bye()
+
     @property
     def database(self):
         return self.wire.parameters["sqld.database"]

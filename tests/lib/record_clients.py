@@ -19,7 +19,9 @@ import threading
 from pathlib import Path
 
 import native
+import native_calls as native_calls_module
 from native import Native, Pointer, Zeroblob
+from native_calls import Calling
 from server import Sqld
 
 SEPARATOR = b"\xffNEXT\xff\xff\xff"
@@ -335,6 +337,63 @@ def native_settings(port):
         one.ask(native.INTERRUPT_CLEAR)
 
 
+def native_calls(port):
+    """Native mode: functions, a collation, hooks, and requests within their calls."""
+
+    class Count:
+        def __init__(self):
+            self.n = 0
+
+        def step(self, *_):
+            self.n += 1
+
+        inverse = step
+
+        def value(self):
+            return self.n
+
+        final = value
+
+    with Calling(Proxied(port), ":memory:") as one:  # the same calls, whatever other scenes have left
+        one.ok("CREATE TABLE c(a, b)")
+        one.ok("INSERT INTO c VALUES (1, 'x'), (2, 'y')")
+        one.function("twice", 1, lambda x: 2 * x)
+        one.ok("SELECT twice(a) FROM c")
+        one.function("keep", 1, lambda x, auxiliary: (x, {0: 7}), with_auxiliary=True)
+        one.ok("SELECT keep(5) FROM c")
+        one.function("ask", 1, lambda x: one.one("SELECT count(*) FROM c WHERE a > ?", x))
+        one.ok("SELECT ask(1)")
+        one.function("n", 1, Count, kind=native_calls_module.WINDOW)
+        one.ok("SELECT n(a) OVER (ORDER BY a ROWS 1 PRECEDING) FROM c")
+        one.collation("back", lambda a, b: (a < b) - (a > b))
+        one.ok("SELECT b FROM c ORDER BY b COLLATE back")
+        one.hook(update=lambda *_: 0, commit=lambda: 0, rollback=lambda: 0, preupdate=lambda *_: 0, wal=lambda *_: 0)
+        one.ok("UPDATE c SET b = 'z' WHERE a = 2")
+        one.hook(authorizer=lambda *_: 0, collation_needed=lambda *_: 0, progress=lambda: 0, trace=lambda *_: 0,
+                 busy=lambda *_: 0, progress_ops=100, trace_events=7)  # fmt: skip
+        one.run("SELECT 1 FROM c ORDER BY b COLLATE none")
+        one.ok("SELECT count(*) FROM c")
+        one.hook()
+        one.create_function("twice", 1, None)
+
+
+def native_blobs_and_images(port):
+    with Calling(Proxied(port)) as one, Calling(Proxied(port), ":memory:") as two:
+        one.blob_open(1, "t", "data", 1, writing=True)
+        one.blob_write(1, 0, b"ab")
+        one.blob_read(1, 0, 2)
+        one.blob_reopen(1, 2)
+        one.blob_close(1)
+        two.run("PRAGMA page_size = 512")
+        two.run("CREATE TABLE m(a)")
+        raw = two.image()
+        two.image_put(raw, mode=1, flags=2)
+        two.image_put(raw)
+        one.image_open()
+        one.image_read(0, 100)
+        one.image_close()
+
+
 SCENES = {
     "psql-simple": psql_simple,
     "psql-errors": psql_errors,
@@ -354,6 +413,8 @@ SCENES = {
     "two-writers": two_writers,
     "native-statements": native_statements,
     "native-settings": native_settings,
+    "native-calls": native_calls,
+    "native-blobs-and-images": native_blobs_and_images,
 }
 
 SCHEMA = """

@@ -240,6 +240,8 @@ struct fixture_client {
     struct sq_buf out;
     struct answers answers;
     enum session_want want;
+    bool is_called;                                 /* a function of the client's is wanted */
+    bool (*feed_cb)(struct fixture_client *client); /* adds to `in`; false: there is nothing. NULL: nor is this */
 };
 
 static inline void fixture_on_wake(struct sq_waker *waker)
@@ -247,27 +249,39 @@ static inline void fixture_on_wake(struct sq_waker *waker)
     atomic_fetch_add(&SQ_CONTAINER_OF(waker, struct fixture_client, waker)->wake_count, 1);
 }
 
-/* A client without a socket answers no calls: it is as good as gone. */
+/* What a session says in the middle of a statement is held to the protocol, too. Its client answers with what is in `in`
+ * already, or what feed_cb adds; else, and where another session would have to go on first, it is as good as gone. */
 static inline sq_status fixture_wait(struct session_wire *wire, enum session_wait what, struct engine_stop *stop,
                                      int64_t until_us, struct sq_error *err)
 {
-    (void)wire;
-    (void)what;
-    (void)stop;
+    struct fixture_client *client = SQ_CONTAINER_OF(wire, struct fixture_client, wire);
     (void)until_us;
+    sq_assert(client->is_called);
+    enum engine_stop_reason reason = engine_stop_check(stop);
+    if (reason != ENGINE_STOP_NONE)
+        return engine_stop_fail(err, reason);
+    SQ_TRY(session_sync(client->session, err));
+    answers_take(&client->answers, &client->out, NULL, NULL);
+    if (what == SESSION_WAIT_OUTPUT ||
+        (what == SESSION_WAIT_INPUT && client->feed_cb != NULL && client->feed_cb(client)))
+        return SQ_OK;
     return sq_fail(err, SQ_CLOSED, "the client is gone");
 }
 
 static inline sq_status fixture_enter(struct session_wire *wire, struct sq_error *err)
 {
-    (void)wire;
+    struct fixture_client *client = SQ_CONTAINER_OF(wire, struct fixture_client, wire);
     (void)err;
+    sq_assert(!client->is_called);
+    client->is_called = true;
     return SQ_OK;
 }
 
 static inline void fixture_leave(struct session_wire *wire)
 {
-    (void)wire;
+    struct fixture_client *client = SQ_CONTAINER_OF(wire, struct fixture_client, wire);
+    sq_assert(client->is_called);
+    client->is_called = false;
 }
 
 static inline sq_status fixture_client_try_open(struct fixture_client *client, struct session_fixture *fixture,

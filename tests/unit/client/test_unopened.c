@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <string.h>
 
 #include "client/api.h"
@@ -19,7 +20,7 @@
 static sqlite3 *new_unopened(void)
 {
     sqlite3 *db = NULL;
-    assert_int_equal(client_unopened_new(SQLITE_CANTOPEN, "nobody is there", &db), SQLITE_OK);
+    assert_int_equal(client_unopened_new(SQLITE_CANTOPEN, ENOENT, "nobody is there", &db), SQLITE_OK);
     assert_true(client_handle_is_ours(db));
     return db;
 }
@@ -77,6 +78,7 @@ static void it_knows_its_error_until_it_is_closed(void **state)
     sqlite3 *db = new_unopened();
     assert_int_equal(sqlite3_errcode(db), SQLITE_CANTOPEN);
     assert_string_equal(sqlite3_errmsg(db), "nobody is there");
+    assert_int_equal(sqlite3_system_errno(db), ENOENT);
     assert_memory_equal(sqlite3_errmsg16(db), u"nobody is there", sizeof(u"nobody is there"));
     assert_int_equal(sqlite3_close_v2(db), SQLITE_OK);
     assert_int_equal(sqlite3_errcode(db), SQLITE_MISUSE);

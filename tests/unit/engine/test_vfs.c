@@ -184,6 +184,66 @@ static void what_the_map_shows_follows_commits_growth_and_shrinking(void **state
     }
 }
 
+/* Writers read through the map, too. */
+static void a_writer_finds_what_another_process_has_copied_into_the_file(void **state)
+{
+    (void)state;
+    struct engine_wal_fill fill;
+    engine_test_exec("CREATE TABLE t(a INTEGER PRIMARY KEY, b INTEGER, c BLOB)");
+    engine_test_exec("WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100)"
+                     " INSERT INTO t SELECT n, 0, zeroblob(900) FROM s");
+    for (int round = 1; round <= 3; round++) {
+        assert_int_equal(engine_durability_checkpoint(durability(), true, 0, &test.err, &fill), SQ_OK);
+        engine_test_exec("UPDATE t SET b = b + 1");
+        engine_vfs_release_idle();
+        assert_int_equal(other("UPDATE t SET b = b + 1; INSERT INTO t(b, c) SELECT b, c FROM t WHERE a <= 10;"
+                               "PRAGMA wal_checkpoint(TRUNCATE)"),
+                         0);
+        engine_test_exec("UPDATE t SET b = b + 1 WHERE a <= 100");
+        engine_test_exec("DELETE FROM t WHERE a > 100");
+        char sum[32];
+        snprintf(sum, sizeof(sum), "%d", 300 * round);
+        assert_string_equal(engine_test_text("SELECT sum(b) FROM t"), sum);
+        assert_string_equal(engine_test_text("PRAGMA integrity_check"), "ok");
+    }
+}
+
+/* Of the map of the test's database file. */
+static long resident_kb(void)
+{
+    char line[PATH_MAX + 256];
+    bool is_map = false;
+    long kb = 0;
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        long rss = 0;
+        if (strchr(line, '-') != NULL && strstr(line, " r") != NULL)
+            is_map = strstr(line, "/main.db\n") != NULL;
+        else if (is_map && sscanf(line, "Rss: %ld kB", &rss) == 1)
+            kb += rss;
+    }
+    fclose(maps);
+    return kb;
+}
+
+static void the_map_of_a_file_that_nobody_reads_takes_no_memory(void **state)
+{
+    (void)state;
+    struct engine_wal_fill fill;
+    engine_test_exec("CREATE TABLE t(a, b BLOB); INSERT INTO t VALUES (1, zeroblob(500000))");
+    assert_int_equal(engine_durability_checkpoint(durability(), true, 0, &test.err, &fill), SQ_OK);
+    assert_string_equal(engine_test_text("SELECT sum(length(b)) FROM t WHERE instr(b, 'x') = 0"), "500000");
+    assert_true(resident_kb() > 400);
+    engine_vfs_release_idle();
+    assert_true(resident_kb() > 400); /* somebody has read since the last time */
+    engine_vfs_release_idle();
+    assert_int_equal(resident_kb(), 0);
+    assert_string_equal(engine_test_text("SELECT sum(length(b)) FROM t WHERE instr(b, 'x') = 0"), "500000");
+    engine_vfs_release_idle();
+    assert_true(resident_kb() > 400);
+}
+
 /* A file that somebody has put in the place of the database is another database. */
 static void a_file_in_the_place_of_another_is_not_mixed_up_with_it(void **state)
 {
@@ -217,6 +277,8 @@ int main(int argc, char **argv)
         ENGINE_TEST(the_last_connection_leaves_nothing_beside_the_database),
         ENGINE_TEST(what_the_map_shows_follows_commits_growth_and_shrinking),
         ENGINE_TEST(a_file_in_the_place_of_another_is_not_mixed_up_with_it),
+        ENGINE_TEST(a_writer_finds_what_another_process_has_copied_into_the_file),
+        ENGINE_TEST(the_map_of_a_file_that_nobody_reads_takes_no_memory),
     };
     if (argc == 3)
         return be_other(argv[1], argv[2]);

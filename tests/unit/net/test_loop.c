@@ -369,6 +369,63 @@ static void who_hands_on_stays_in_the_turn_for_a_while_only(void **state)
     net_loop_cancel(loop, &second.task);
 }
 
+static void what_many_wait_for_comes_before_what_was_posted_earlier(void **state)
+{
+    (void)state;
+    struct test_task tasks[4];
+    for (size_t i = 0; i < 4; i++)
+        make_task(&tasks[i], (char)('a' + i), i == 1 ? run_stop : run_note);
+    net_loop_post(loop, &tasks[0].task);
+    net_loop_post(loop, &tasks[1].task);
+    net_loop_post_first(loop, &tasks[2].task);
+    net_loop_post(loop, &tasks[3].task);
+    net_loop_post_first(loop, &tasks[3].task); /* it was posted already, and moves */
+    net_loop_run(loop);
+    assert_string_equal(journal, "cdab");
+}
+
+static void a_first_task_that_is_cancelled_does_not_run(void **state)
+{
+    (void)state;
+    struct test_task first, last;
+    make_task(&first, 'a', run_note);
+    make_task(&last, 'b', run_stop);
+    net_loop_post_first(loop, &first.task);
+    net_loop_post(loop, &last.task);
+    net_loop_cancel(loop, &first.task);
+    net_loop_run(loop);
+    assert_string_equal(journal, "b");
+}
+
+/* Hands on what comes first, back and forth, and would so for ever. */
+static void run_hurry_on(struct net_task *task)
+{
+    struct test_task *test = SQ_CONTAINER_OF(task, struct test_task, task);
+    run_note(task);
+    net_loop_post_first(loop, &test->other->task);
+}
+
+static void what_always_comes_first_lets_descriptors_have_a_turn(void **state)
+{
+    (void)state;
+    struct test_task first, second;
+    struct test_watch watch;
+    make_task(&first, 'a', run_hurry_on);
+    make_task(&second, 'b', run_hurry_on);
+    first.other = &second;
+    second.other = &first;
+    watch_fd(&watch, 'r', eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK), on_readable_stop);
+    net_loop_post_first(loop, &first.task);
+    net_loop_run(loop);
+    const char *between = strchr(journal, 'r');
+    assert_non_null(between);
+    assert_in_range(between - journal, 2, 200);
+    net_loop_unwatch(loop, &watch.watch);
+    close(watch.watch.fd);
+    net_loop_cancel(loop, &first.task);
+    net_loop_cancel(loop, &second.task);
+}
+
 static void a_timer_that_sets_itself_to_the_past_lets_descriptors_have_a_turn(void **state)
 {
     (void)state;
@@ -570,6 +627,9 @@ int main(void)
         LOOP_TEST(a_cancelled_task_does_not_run),
         LOOP_TEST(a_task_that_posts_itself_lets_descriptors_have_a_turn),
         LOOP_TEST(who_hands_on_stays_in_the_turn_for_a_while_only),
+        LOOP_TEST(what_many_wait_for_comes_before_what_was_posted_earlier),
+        LOOP_TEST(a_first_task_that_is_cancelled_does_not_run),
+        LOOP_TEST(what_always_comes_first_lets_descriptors_have_a_turn),
         LOOP_TEST(a_timer_that_sets_itself_to_the_past_lets_descriptors_have_a_turn),
         LOOP_TEST(the_last_post_of_every_thread_is_heard),
         LOOP_TEST(a_sleeping_loop_hears_every_post_and_a_stop_from_another_thread),

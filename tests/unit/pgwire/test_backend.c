@@ -1,5 +1,6 @@
 /* The messages of a server: golden bytes, truncations, lies, limits, round trips. */
 #include "codec_test.h"
+#include "pgwire/native.h"
 
 static const struct side backend = {.next = pgwire_backend_frame_next, .recode = side_recode_backend};
 
@@ -127,6 +128,22 @@ static void put_copy_both(struct sq_buf *buf)
     pgwire_put_copy_both_response(buf, PGWIRE_FORMAT_TEXT, 0);
 }
 
+/* Native mode: what is in them is test_native.c's. */
+static void put_native(struct sq_buf *buf)
+{
+    const struct native_answer answer = {.is_autocommit = true, .changes = 1, .generation = 2};
+    size_t offset = pgwire_begin(buf, PGWIRE_NATIVE);
+    native_put_answer(buf, &answer);
+    pgwire_end(buf, offset);
+}
+
+static void put_native_call(struct sq_buf *buf)
+{
+    size_t offset = pgwire_begin(buf, PGWIRE_NATIVE_CALL);
+    sq_buf_put_u8(buf, NATIVE_CALL_COMMIT);
+    pgwire_end(buf, offset);
+}
+
 static void put_copy_data(struct sq_buf *buf)
 {
     pgwire_put_copy_data(buf, NULL, 0);
@@ -229,6 +246,9 @@ static const struct golden goldens[] = {
     {"CopyOutResponse", BYTES("H\0\0\0\x09\1\0\1\0\1"), put_copy_out},
     {"CopyBothResponse", BYTES("W\0\0\0\7\0\0\0"), put_copy_both},
     {"CopyData", BYTES("d\0\0\0\4"), put_copy_data, .is_open = true},
+    {"NativeAnswer", BYTES("y\0\0\0*\0\0\0\0\1\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\2"),
+     put_native, .is_open = true},
+    {"NativeCall", BYTES("r\0\0\0\5\6"), put_native_call, .is_open = true},
     {"CopyDone", BYTES("c\0\0\0\4"), pgwire_put_copy_done},
     {"ErrorResponse", BYTES("E\0\0\0\x2bSERROR\0VERROR\0C42601\0Msyntax error\0P7\0\0"), put_error},
     {"ErrorResponse, all fields",

@@ -1,5 +1,6 @@
 /* The messages of a client: golden bytes, truncations, lies, limits, round trips. */
 #include "codec_test.h"
+#include "pgwire/native.h"
 
 static const struct side frontend = {.next = pgwire_frame_next, .recode = recode_frontend};
 
@@ -54,6 +55,22 @@ static void put_close(struct sq_buf *buf)
 static void put_execute(struct sq_buf *buf)
 {
     pgwire_put_execute(buf, "p", 100);
+}
+
+/* Native mode: what is in them is test_native.c's. */
+static void put_native(struct sq_buf *buf)
+{
+    size_t offset = pgwire_begin(buf, PGWIRE_NATIVE);
+    sq_buf_put_u8(buf, NATIVE_RESET);
+    sq_buf_put_u32(buf, 7);
+    pgwire_end(buf, offset);
+}
+
+static void put_native_call_answer(struct sq_buf *buf)
+{
+    size_t offset = pgwire_begin(buf, PGWIRE_NATIVE_CALL);
+    sq_buf_put_u32(buf, 1);
+    pgwire_end(buf, offset);
 }
 
 static void put_copy_data(struct sq_buf *buf)
@@ -132,6 +149,8 @@ static const struct golden goldens[] = {
     {"Sync", BYTES("S\0\0\0\4"), pgwire_put_sync},
     {"Terminate", BYTES("X\0\0\0\4"), pgwire_put_terminate},
     {"CopyDone", BYTES("c\0\0\0\4"), pgwire_put_copy_done},
+    {"NativeRequest", BYTES("y\0\0\0\11\4\0\0\0\7"), put_native, .is_open = true},
+    {"NativeCallAnswer", BYTES("r\0\0\0\10\0\0\0\1"), put_native_call_answer, .is_open = true},
     {"CopyData",
      BYTES("d\0\0\0\x0a"
            "1\tone\n"),

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "engine/database.h"
 #include "sched/scheduler.h"
+#include "sched/scheduler_internal.h"
 
 enum { CLIENTS = 3, RUNS_MAX = 1000000 };
 
@@ -224,6 +225,40 @@ static void a_write_waits_for_the_slot_and_is_woken(void **state)
     end(&clients[1], &waiting);
     assert_int_equal(number(&clients[0], "SELECT count(*) FROM t"), 5);
     assert_slot_is_free();
+}
+
+/* A native session has no time for locks of others unless it says so; SQLite knows no checkpointer that is one of them. */
+static void a_native_write_waits_for_the_checkpointer_and_for_no_writer(void **state)
+{
+    static const char sql[] = "INSERT INTO t(a) VALUES (4)";
+    struct client *native = &clients[1];
+    struct statement waiting = {.sink.base.row_cb = on_row};
+    struct slot_ticket ticket;
+    size_t consumed;
+    (void)state;
+    struct sched_database *database = sched_find_database(sched, native->context.database);
+    assert_non_null(database);
+    slot_ticket_init(&ticket, &clients[0].waker);
+    native->context.is_native = true;
+    assert_int_equal(
+        service_prepare_native(native->service, sql, strlen(sql), 0, &waiting.err, &waiting.query.statement, &consumed),
+        SQ_OK);
+
+    assert_true(sched_slot_take_next(&database->slot, &ticket));
+    assert_int_equal(run(native, &waiting), QUERY_WAITING);
+    assert_true(native->context.wake_at_us > 0); /* others may be in front of it when the checkpointer goes */
+    sched_slot_release(&database->slot, &ticket);
+    assert_int_equal(native->wake_count, 1);
+    assert_int_equal(run(native, &waiting), QUERY_DONE);
+
+    assert_true(sched_slot_take(&database->slot, &ticket));
+    waiting.query = (struct query){.statement = waiting.query.statement};
+    assert_int_equal(run(native, &waiting), QUERY_FAILED);
+    assert_int_equal(waiting.err.engine_code, SQLITE_BUSY);
+    sched_slot_release(&database->slot, &ticket);
+    end(native, &waiting);
+    assert_int_equal(number(&clients[0], "SELECT count(*) FROM t"), 4);
+    sched_database_unref(sched, database);
 }
 
 static void writes_that_wait_go_in_the_order_in_which_they_came(void **state)
@@ -543,6 +578,41 @@ static void a_cancel_ends_the_wait_for_a_foreign_lock(void **state)
     assert_slot_is_free();
 }
 
+/* A statement that reads no table takes no snapshot, however long it stands in the middle of its rows. */
+static void what_is_read_beside_a_statement_without_a_snapshot_rests_on_the_commits_before_it(void **state)
+{
+    (void)state;
+    struct statement open;
+    begin(&clients[0], &open, "SELECT 1 UNION ALL SELECT 2");
+    open.query.row_limit = 1;
+    assert_int_equal(run(&clients[0], &open), QUERY_SUSPENDED);
+    assert_int_equal(do_once(&clients[1], "INSERT INTO t(a) VALUES (4)"), QUERY_DONE);
+    engine_position committed = engine_durability_published(engine_database_durability(clients[1].context.database));
+    assert_true(clients[1].context.rests_on == committed);
+    clients[0].context.rests_on = 0;
+    assert_int_equal(number(&clients[0], "SELECT count(*) FROM t"), 4);
+    assert_true(clients[0].context.rests_on == committed);
+    end(&clients[0], &open);
+}
+
+/* And one that has a snapshot does not come to rest on what it does not show. */
+static void what_is_read_from_a_snapshot_does_not_rest_on_later_commits(void **state)
+{
+    (void)state;
+    struct statement open;
+    begin(&clients[0], &open, "SELECT a FROM t");
+    open.query.row_limit = 1;
+    assert_int_equal(run(&clients[0], &open), QUERY_SUSPENDED);
+    engine_position before = clients[0].context.rests_on;
+    assert_int_equal(do_once(&clients[1], "INSERT INTO t(a) VALUES (4)"), QUERY_DONE);
+    assert_true(clients[1].context.rests_on > before);
+    assert_int_equal(run(&clients[0], &open), QUERY_SUSPENDED);
+    assert_true(clients[0].context.rests_on == before);
+    end(&clients[0], &open);
+    assert_int_equal(number(&clients[0], "SELECT count(*) FROM t"), 4);
+    assert_true(clients[0].context.rests_on == clients[1].context.rests_on);
+}
+
 static void a_transaction_that_has_read_an_old_snapshot_cannot_write(void **state)
 {
     (void)state;
@@ -681,6 +751,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SCHED_TEST(reads_do_not_wait_for_a_writer),
         SCHED_TEST(a_write_waits_for_the_slot_and_is_woken),
+        SCHED_TEST(a_native_write_waits_for_the_checkpointer_and_for_no_writer),
         SCHED_TEST(writes_that_wait_go_in_the_order_in_which_they_came),
         SCHED_TEST(databases_have_slots_of_their_own),
         SCHED_TEST(lock_timeout_ends_the_wait_with_55P03),
@@ -708,6 +779,8 @@ int main(void)
         SCHED_TEST(a_cancel_ends_the_wait_of_work),
         SCHED_TEST(a_query_within_work_commits_and_leaves_the_slot_to_the_work),
         SCHED_TEST(what_is_read_is_noted_within_work),
+        SCHED_TEST(what_is_read_beside_a_statement_without_a_snapshot_rests_on_the_commits_before_it),
+        SCHED_TEST(what_is_read_from_a_snapshot_does_not_rest_on_later_commits),
     };
     return cmocka_run_group_tests_name("sched/scheduler", tests, NULL, NULL);
 }

@@ -105,6 +105,23 @@ static void one_can_be_next_before_all_others(void **state)
     release(3);
 }
 
+static void who_finds_it_taken_can_tell_a_writer_from_the_checkpointer(void **state)
+{
+    (void)state;
+    assert_false(sched_slot_is_servers(&slot));
+    assert_true(take(0));
+    assert_false(sched_slot_is_servers(&slot));
+    assert_false(sched_slot_take_next(&slot, &waiters[3].ticket));
+    assert_false(sched_slot_is_servers(&slot)); /* it only waits */
+    release(0);
+    assert_false(take(1));
+    assert_true(sched_slot_is_servers(&slot));
+    release(3);
+    assert_false(sched_slot_is_servers(&slot));
+    release(1);
+    assert_false(sched_slot_is_servers(&slot));
+}
+
 static void a_release_wakes_the_next_one_and_nobody_else(void **state)
 {
     (void)state;
@@ -290,6 +307,7 @@ int main(void)
         SLOT_TEST(a_free_slot_is_held_at_once),
         SLOT_TEST(the_slot_goes_round_in_the_order_of_asking),
         SLOT_TEST(one_can_be_next_before_all_others),
+        SLOT_TEST(who_finds_it_taken_can_tell_a_writer_from_the_checkpointer),
         SLOT_TEST(a_release_wakes_the_next_one_and_nobody_else),
         SLOT_TEST(asking_again_keeps_the_place_in_the_queue),
         SLOT_TEST(who_withdraws_is_passed_over_and_never_woken),
