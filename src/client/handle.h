@@ -56,7 +56,7 @@ void client_handle_free(struct client_handle *handle);
 static inline void *client_handle_object(const void *pointer, enum client_handle_kind kind)
 {
     sq_assert(client_handle_is_ours(pointer));
-    _Static_assert(sizeof(struct client_handle) == _Alignof(struct client_handle), "every aligned pointer is a cell");
+    _Static_assert(sizeof(struct client_handle) == 32, "a cell is as long as it is aligned: struct client_handle");
     if (SQ_UNLIKELY((uintptr_t)pointer % sizeof(struct client_handle) != 0))
         return NULL;
     const struct client_handle *handle = pointer;

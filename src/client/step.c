@@ -19,7 +19,8 @@ enum {
     BATCH_BYTES_FIRST = 32 * 1024,
     BATCH_GROWTH_SHIFT = 2,
     BATCH_GROWTHS_MAX = 5,
-    BATCH_BYTES_MAX = 128 * 1024, /* larger ones leave the caches, and are more than PGCLIENT_KEEP_BYTES can hold twice */
+    BATCH_BYTES_MAX =
+        128 * 1024, /* larger ones leave the caches, and are more than PGCLIENT_KEEP_BYTES can hold twice */
 };
 
 bool client_statement_is_single(const struct client_statement *statement)
@@ -28,8 +29,7 @@ bool client_statement_is_single(const struct client_statement *statement)
     /* One that writes computes all of its rows, and calls all of its functions, before it gives the first
      * (https://sqlite.org/lang_returning.html). */
     bool calls_by_row = facts->may_call && facts->is_readonly;
-    return calls_by_row || facts->is_volatile ||
-           client_calls_want_single_rows(statement->remote, facts->is_readonly);
+    return calls_by_row || facts->is_volatile || client_calls_want_single_rows(statement->remote, facts->is_readonly);
 }
 
 void client_statement_put_step(struct client_statement *statement, struct sq_buf *out, bool is_anew)

@@ -1,9 +1,10 @@
 /* sched/databases.c: what the scheduler keeps of each database while somebody uses it: its write slot, and what the
  * checkpointer knows of it. Counted, under the scheduler's mutex. A private database has no name that anybody could look for:
- * it is its one connection's. */
+ * it is its one connection's. And what the server sets and asks for all of them together. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "sched/connection_pool.h"
 #include "sched/scheduler_internal.h"
 
 /* A new one, without references; NULL without memory. */
@@ -69,4 +70,26 @@ size_t sched_queue_length(struct sched *sched, const char *name)
     size_t length = database != NULL ? sched_slot_queue_length(&database->slot) : 0;
     pthread_mutex_unlock(&sched->mutex);
     return length;
+}
+
+/* --- For all databases together --- */
+
+void sched_set_idle_connections(struct sched *sched, size_t idle_max, int64_t idle_us)
+{
+    connection_pool_configure(sched->connection_pool, idle_max, idle_us);
+}
+
+void sched_set_checkpoint_frames(struct sched *sched, uint32_t slice, uint32_t restart)
+{
+    sched_checkpointer_set_frames(sched->checkpointer, slice, restart);
+}
+
+bool sched_has_many_connections(const struct sched *sched)
+{
+    return connection_pool_is_crowded(sched->connection_pool);
+}
+
+void sched_forget_database(struct sched *sched, const char *name)
+{
+    connection_pool_forget(sched->connection_pool, name);
 }

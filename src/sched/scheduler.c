@@ -787,23 +787,3 @@ struct service_factory *sched_factory(struct sched *sched)
 {
     return &sched->factory;
 }
-
-void sched_set_idle_connections(struct sched *sched, size_t idle_max, int64_t idle_us)
-{
-    connection_pool_configure(sched->connection_pool, idle_max, idle_us);
-}
-
-void sched_set_checkpoint_frames(struct sched *sched, uint32_t slice, uint32_t restart)
-{
-    sched_checkpointer_set_frames(sched->checkpointer, slice, restart);
-}
-
-bool sched_has_many_connections(const struct sched *sched)
-{
-    return connection_pool_is_crowded(sched->connection_pool);
-}
-
-void sched_forget_database(struct sched *sched, const char *name)
-{
-    connection_pool_forget(sched->connection_pool, name);
-}
