@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sql_lexer.h"
 #include "engine/statement.h"
 #include "session/native_internal.h"
 
@@ -25,6 +26,8 @@ struct native_statement {
     bool is_doomed;      /* invariant 2 */
     bool has_news;       /* PREPARE_STEP: the facts have not been told */
     bool may_call;       /* functions of the client's: one of the facts */
+    bool has_planned;    /* tables of the client's were asked for plans when it was compiled */
+    uint64_t plan_count; /* native_plan_count() when the run began */
     int compile_count;   /* how often SQLite had compiled it anew when its facts were told */
     uint32_t consumed;   /* bytes of SQL */
     struct sq_buf *rows; /* of the run */
@@ -183,6 +186,11 @@ static struct native_statement *add_statement(struct native *native, const struc
     return statement;
 }
 
+static bool is_explain(const struct pgwire_bytes *sql)
+{
+    return sql_statement_inspect((const char *)sql->data, sql->length).is_explain;
+}
+
 /* SQLite's result. SQLITE_OK and *ret_statement NULL: there is none in the text, of which *ret_consumed bytes were used. A
  * fatal failure has been said: -1. */
 static int prepare_statement(struct native *native, const struct prepare_request *prepare,
@@ -200,8 +208,12 @@ static int prepare_statement(struct native *native, const struct prepare_request
         native_set_error(native, "too many prepared statements");
         return SQLITE_ERROR;
     }
+    uint64_t plan_count = native_plan_count(native);
+    bool was_explaining = native->is_explaining;
+    native->is_explaining = native_module_is_any(native) && is_explain(&prepare->sql);
     sq_status status = service_prepare_native(session->service, (const char *)prepare->sql.data, prepare->sql.length,
                                               prepare->flags, &err, &service, ret_consumed);
+    native->is_explaining = was_explaining;
     native_apply_settings(native); /* some pragmas have their effect while they are compiled */
     if (status != SQ_OK)
         return native_is_fatal(native, &err) ? -1 : native_result_of(native, &err);
@@ -211,7 +223,9 @@ static int prepare_statement(struct native *native, const struct prepare_request
     bool is_taken = native_find_statement(native, prepare->number) != NULL;
     *ret_statement = is_taken ? NULL : add_statement(native, prepare, service, *ret_consumed);
     if (*ret_statement != NULL) {
-        (*ret_statement)->may_call = native_may_call(native, (*ret_statement)->stmt);
+        (*ret_statement)->has_planned = native_plan_count(native) != plan_count;
+        (*ret_statement)->may_call =
+            native_may_call(native, (*ret_statement)->stmt, (*ret_statement)->has_planned);
         return SQLITE_OK;
     }
     service_release(session->service, service);
@@ -261,6 +275,7 @@ static int bind_value(sqlite3_stmt *stmt, int index, const struct native_value *
 {
     if (value->kind == NATIVE_VALUE_ZEROBLOB)
         return sqlite3_bind_zeroblob64(stmt, index, value->number);
+    sq_assert(value->kind == NATIVE_VALUE_PLAIN || value->kind == NATIVE_VALUE_POINTER); /* native_get_any() */
     if (value->kind == NATIVE_VALUE_POINTER)
         return sqlite3_bind_pointer(stmt, index, native_pointer_of(value->number), NATIVE_POINTER_TYPE, NULL);
     const struct sq_value *plain = &value->value;
@@ -374,9 +389,11 @@ static void answer_step(struct native_statement *statement, int result)
     struct sq_buf *out = native->session->out;
     struct sq_buf *rows = statement->rows;
     bool is_new = has_news(statement);
-    if (SQ_UNLIKELY(is_new && !statement->has_news)) /* compiled anew. An error's text must stay: then it may call */
-        statement->may_call =
-            (result != SQLITE_ROW && result != SQLITE_DONE) || native_may_call(native, statement->stmt);
+    if (SQ_UNLIKELY(is_new && !statement->has_news)) { /* compiled anew. An error's text must stay: then it may call */
+        statement->has_planned |= native_plan_count(native) != statement->plan_count;
+        statement->may_call = (result != SQLITE_ROW && result != SQLITE_DONE) ||
+                              native_may_call(native, statement->stmt, statement->has_planned);
+    }
     size_t answer = native_answer_begin_facts(native, result, is_new);
     if (is_new)
         put_facts(statement);
@@ -416,8 +433,12 @@ static void run_statement(struct native_statement *statement, const struct step_
     statement->rows = native->work == NULL ? &native->rows : &statement->inner_rows;
     statement->row_count = 0;
     statement->bytes_max = step->bytes_max < NATIVE_BATCH_BYTES_MAX ? step->bytes_max : NATIVE_BATCH_BYTES_MAX;
+    statement->plan_count = native_plan_count(native);
     statement->is_running = true;
+    bool was_explaining = native->is_explaining;
+    native->is_explaining = sqlite3_stmt_isexplain(statement->stmt) != 0; /* it may be compiled anew */
     native_work_run(native, &statement->work, &statement->sink);
+    native->is_explaining = was_explaining;
 }
 
 /* What STEP says when it comes to nothing. */
@@ -456,6 +477,9 @@ static void step_statement(struct native_statement *statement, const struct step
     } else if (engine_statement_traits(statement->service->engine).is_attach) {
         native_set_error(native, "not authorized");
         answer_step(statement, SQLITE_AUTH);
+    } else if (native->compile_count > 0 && engine_statement_traits(statement->service->engine).may_detach) {
+        native_set_error(native, "not while a statement is being compiled");
+        answer_step(statement, SQLITE_LOCKED);
     } else {
         run_statement(statement, step);
     }
