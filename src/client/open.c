@@ -265,6 +265,7 @@ int client_remote_sqlite3_close(sqlite3 *db)
     if (remote == NULL)
         return close_in_child(db);
     client_calls_trace_close(remote);
+    client_tables_disconnect(remote);
     if (is_in_use(remote) || remote->call_depth > 0)
         return client_remote_leave(
             remote, client_error_set(remote, SQLITE_BUSY,
@@ -280,6 +281,7 @@ int client_remote_sqlite3_close_v2(sqlite3 *db)
     if (remote == NULL)
         return close_in_child(db);
     client_calls_trace_close(remote);
+    client_tables_disconnect(remote);
     remote->is_closed = true;
     client_remote_leave_quietly(remote);
     (void)client_remote_reap(remote);

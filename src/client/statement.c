@@ -194,7 +194,9 @@ static bool is_worth_keeping(const struct client_statement *statement)
                     statement->kind == CLIENT_SQL_BEGIN || statement->kind == CLIENT_SQL_COMMIT;
     return is_plain && statement->connection_number == remote->connection_number && remote->client != NULL &&
            statement->generation == remote->state.generation && statement->sql_length <= CACHED_SQL_BYTES_MAX &&
-           !client_code_is_error(statement->code) && !remote->is_closed && !client_calls_want_prepare(remote);
+           !client_code_is_error(statement->code) && !remote->is_closed && !client_calls_want_prepare(remote) &&
+           /* it would keep its virtual tables connected */
+           !(statement->facts.may_call && client_calls_have_modules(remote));
 }
 
 void client_statement_discard(struct client_statement *statement)

@@ -28,7 +28,8 @@ bool engine_is_builtin_module(const char *name)
     if (sqlite3_prepare_v2(plain_db, "SELECT 1 FROM pragma_module_list WHERE name = ?1 COLLATE nocase", -1, &stmt,
                            NULL) != SQLITE_OK)
         return true;
-    bool is_builtin = sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC) != SQLITE_OK || sqlite3_step(stmt) != SQLITE_DONE;
+    bool is_builtin =
+        sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC) != SQLITE_OK || sqlite3_step(stmt) != SQLITE_DONE;
     sqlite3_finalize(stmt);
     return is_builtin;
 }

@@ -92,7 +92,7 @@ static inline bool native_given_is_failure(const struct native_given *given)
 /* --- Wishes: columns that come with a row, in this order --- */
 
 struct native_wish {
-    int32_t column; /* or NATIVE_ROWID */
+    int32_t column;     /* or NATIVE_ROWID */
     bool is_for_update; /* sqlite3_vtab_nochange() */
 };
 void native_put_wishes(struct sq_buf *buf, const struct native_wish *wishes, size_t count);

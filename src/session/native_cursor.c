@@ -25,8 +25,8 @@ struct native_cursor {
     sqlite3_vtab_cursor base;
     uint64_t number;
     bool is_eof;
-    bool has_row;   /* it is on a row */
-    bool has_habit; /* one row at least has gone by */
+    bool has_row;                                /* it is on a row */
+    bool has_habit;                              /* one row at least has gone by */
     struct native_wish asked[NATIVE_WISHES_MAX]; /* of this row, so far */
     size_t asked_count;
     struct native_wish wishes[NATIVE_WISHES_MAX]; /* what all rows before began with */
@@ -34,7 +34,7 @@ struct native_cursor {
     struct sq_buf ahead; /* what came with the row: a struct native_given each, for the first wishes */
     size_t ahead_offset; /* of what has not been used */
     size_t ahead_left;   /* how many there are of that */
-    uint64_t turn; /* of the calls, when that came */
+    uint64_t turn;       /* of the calls, when that came */
 };
 
 static struct native_cursor *cursor_of(sqlite3_vtab_cursor *base)

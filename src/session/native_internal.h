@@ -76,8 +76,8 @@ struct native {
     sqlite3 *db;                          /* the same, for those who speak SQLite */
     bool is_private;                      /* a database in memory, of this session alone */
     bool is_readonly;
-    bool may_call;            /* a request is being worked off: functions of the client may be called */
-    bool is_explaining;       /* what is being compiled is an EXPLAIN */
+    bool may_call;      /* a request is being worked off: functions of the client may be called */
+    bool is_explaining; /* what is being compiled is an EXPLAIN */
     /* Calls that wait out of which no request may be worked off, and out of which none may take a database away: they came
      * while SQLite compiles or makes a table. */
     unsigned sealed_count, compile_count;

@@ -236,7 +236,9 @@ static void fill_methods(struct native_module *module, int version)
     bool is_made = (bits & NATIVE_MODULE_CREATE) != 0;
     module->methods = (sqlite3_module){
         .iVersion = version,
-        .xCreate = !is_made ? NULL : is_eponymous ? on_connect : on_create,
+        .xCreate = !is_made       ? NULL
+                   : is_eponymous ? on_connect
+                                  : on_create,
         .xConnect = on_connect,
         .xBestIndex = native_table_best_index,
         .xDisconnect = on_disconnect,
@@ -300,7 +302,8 @@ void native_op_module(struct native *native, struct pgwire_cursor *request)
         return;
     char *copy = native_text_copy(&name);
     if (copy == NULL) {
-        native_answer_misuse(native);
+        int code = name.data != NULL ? SQLITE_NOMEM : SQLITE_MISUSE;
+        native_answer_error(native, code, sqlite3_errstr(code));
         return;
     }
     int result = number != 0 ? create_module(native, copy, number, version, bits)

@@ -36,8 +36,7 @@ static void put_constraint(struct sq_buf *out, sqlite3_index_info *info, int i)
         .term_offset = info->aConstraint[i].iTermOffset,
         .collation = bytes_of(sqlite3_vtab_collation(info, i)),
     };
-    constraint.has_value =
-        result == SQLITE_OK && value != NULL && native_call_value_of(value, &constraint.value);
+    constraint.has_value = result == SQLITE_OK && value != NULL && native_call_value_of(value, &constraint.value);
     native_put_constraint(out, &constraint);
 }
 

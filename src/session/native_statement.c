@@ -224,8 +224,7 @@ static int prepare_statement(struct native *native, const struct prepare_request
     *ret_statement = is_taken ? NULL : add_statement(native, prepare, service, *ret_consumed);
     if (*ret_statement != NULL) {
         (*ret_statement)->has_planned = native_plan_count(native) != plan_count;
-        (*ret_statement)->may_call =
-            native_may_call(native, (*ret_statement)->stmt, (*ret_statement)->has_planned);
+        (*ret_statement)->may_call = native_may_call(native, (*ret_statement)->stmt, (*ret_statement)->has_planned);
         return SQLITE_OK;
     }
     service_release(session->service, service);

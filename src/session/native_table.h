@@ -36,8 +36,8 @@ struct native_table {
     sqlite3_vtab base;
     struct native_module *module;
     uint64_t number;
-    unsigned busy_count; /* calls of its methods that wait for their answers */
-    struct sq_list links; /* in calls->gone: SQLite may still look at it */
+    unsigned busy_count;                /* calls of its methods that wait for their answers */
+    struct sq_list links;               /* in calls->gone: SQLite may still look at it */
     struct native_function **functions; /* what xFindFunction has given */
     size_t function_count;
 };

@@ -29,10 +29,10 @@ enum {
 typedef uint64_t ltx_txid;
 
 struct ltx_header {
-    uint32_t flags;        /* 0 */
+    uint32_t flags; /* 0 */
     uint32_t page_bytes;
-    uint32_t page_count;   /* of the database afterwards ("commit") */
-    ltx_txid min_txid;     /* 1: a snapshot, every page is in the file */
+    uint32_t page_count; /* of the database afterwards ("commit") */
+    ltx_txid min_txid;   /* 1: a snapshot, every page is in the file */
     ltx_txid max_txid;
     int64_t timestamp_ms;  /* Unix time of the last transaction */
     uint64_t pre_checksum; /* of the database before; 0 for a snapshot */
@@ -40,7 +40,7 @@ struct ltx_header {
     uint64_t wal_bytes;
     uint32_t wal_salt1;
     uint32_t wal_salt2;
-    uint64_t node_id;      /* of sqld: the timeline it was made on */
+    uint64_t node_id; /* of sqld: the timeline it was made on */
 };
 
 struct ltx_trailer {
@@ -80,7 +80,7 @@ SQ_MUST_USE sq_status ltx_decoder_feed(struct ltx_decoder *decoder, const uint8_
                                        const void **ret_page);
 const struct ltx_header *ltx_decoder_header(const struct ltx_decoder *decoder);
 const struct ltx_trailer *ltx_decoder_trailer(const struct ltx_decoder *decoder); /* after DONE */
-void ltx_decoder_free(struct ltx_decoder *decoder); /* NULL is allowed */
+void ltx_decoder_free(struct ltx_decoder *decoder);                               /* NULL is allowed */
 
 /* Reads a header, or the trailer from a file's last bytes, and checks what can be checked alone. */
 SQ_MUST_USE sq_status ltx_header_decode(const uint8_t bytes[LTX_HEADER_BYTES], struct sq_error *err,
