@@ -181,6 +181,11 @@ bool client_calls_have_modules(const struct client_remote *remote)
     return remote->calls != NULL && remote->calls->modules.count > 0;
 }
 
+bool client_calls_have_tables(const struct client_remote *remote)
+{
+    return remote->calls != NULL && remote->calls->tables.count > 0;
+}
+
 bool client_calls_want_prepare(const struct client_remote *remote)
 {
     return remote->calls != NULL && remote->calls->hooks.authorizer_cb != NULL;

@@ -19,6 +19,8 @@ void client_calls_free(struct client_remote *remote);
 void client_tables_disconnect(struct client_remote *remote);
 /* Whether there are modules of the application's at all. */
 bool client_calls_have_modules(const struct client_remote *remote);
+/* Whether tables of them are connected. */
+bool client_calls_have_tables(const struct client_remote *remote);
 /* sqlite3_close() begins: tells a trace callback that wants to know. */
 void client_calls_trace_close(struct client_remote *remote);
 

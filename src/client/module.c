@@ -235,7 +235,6 @@ int client_remote_sqlite3_vtab_on_conflict(sqlite3 *db)
 
 static void table_free(struct client_table *table)
 {
-    struct client_module *module = table->module;
     for (size_t i = 0; i < table->function_count; i++) {
         (void)sq_map_remove(&table->calls->functions, &table->functions[i]->number,
                             sizeof(table->functions[i]->number));
@@ -244,7 +243,6 @@ static void table_free(struct client_table *table)
     free(table->functions);
     free(table->index_texts);
     free(table);
-    client_module_unref(module);
 }
 
 void client_table_drop(struct client_table *table)
@@ -254,6 +252,9 @@ void client_table_drop(struct client_table *table)
         (void)sq_map_remove(&table->calls->tables, &table->number, sizeof(table->number));
         table->is_gone = true;
         table->vtab = NULL;
+        table->busy_count++;
+        client_module_unref(SQ_STEAL(table->module)); /* before xDisconnect, as in SQLite */
+        table->busy_count--;
     }
     if (table->busy_count == 0)
         table_free(table);

@@ -181,9 +181,24 @@ static void tell_server(struct client_statement *statement)
         client_request_tell(statement->remote, NATIVE_FINALIZE, statement->number, true);
 }
 
+/* The same, and waits: virtual tables may end with it. */
+static void tell_and_wait(struct client_statement *statement)
+{
+    struct client_remote *remote = statement->remote;
+    if (statement->connection_number != remote->connection_number || remote->client == NULL)
+        return;
+    struct client_error error = client_error_take(remote);
+    sq_buf_put_u32(client_request_begin_on(remote, NATIVE_CLOSE, statement->connection_number), statement->number);
+    (void)client_request_end(remote, NULL, NULL);
+    client_error_put_back(remote, error);
+}
+
 static void forget(struct client_statement *statement)
 {
-    tell_server(statement);
+    if (statement->facts.may_call && client_calls_have_tables(statement->remote))
+        tell_and_wait(statement);
+    else
+        tell_server(statement);
     statement_free(statement);
 }
 

@@ -27,8 +27,8 @@ bool client_statement_is_single(const struct client_statement *statement)
 {
     const struct native_facts *facts = &statement->facts;
     /* One that writes computes all of its rows, and calls all of its functions, before it gives the first
-     * (https://sqlite.org/lang_returning.html). */
-    bool calls_by_row = facts->may_call && facts->is_readonly;
+     * (https://sqlite.org/lang_returning.html); but virtual tables see its end. */
+    bool calls_by_row = facts->may_call && (facts->is_readonly || client_calls_have_modules(statement->remote));
     return calls_by_row || facts->is_volatile || client_calls_want_single_rows(statement->remote, facts->is_readonly);
 }
 

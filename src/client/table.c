@@ -110,10 +110,12 @@ static void call_end(struct client_frame *frame, struct client_table *table, boo
     const sqlite3_module *methods = vtab->pModule;
     int (*end)(sqlite3_vtab *) = is_destroy && methods->xDestroy != NULL ? methods->xDestroy : methods->xDisconnect;
     char *message = NULL;
-    int result = end != NULL ? end(vtab) : SQLITE_OK;
-    if (result == SQLITE_OK || !is_destroy)
+    if (!is_destroy)
         client_table_drop(table);
-    else
+    int result = end != NULL ? end(vtab) : SQLITE_OK;
+    if (result == SQLITE_OK && is_destroy)
+        client_table_drop(table);
+    else if (is_destroy)
         message = SQ_STEAL(vtab->zErrMsg);
     native_put_head(client_call_answer_begin(frame->remote), result, message);
     client_call_answer_end(frame->remote);
@@ -178,7 +180,10 @@ static void call_savepoint(struct client_frame *frame, struct pgwire_cursor *cur
                            savepoint_method *method)
 {
     int number = (int32_t)pgwire_get_u32(cursor);
-    answer(frame, table, method != NULL ? method(table->vtab, number) : SQLITE_OK);
+    if (pgwire_cursor_is_done(cursor))
+        answer(frame, table, method != NULL ? method(table->vtab, number) : SQLITE_OK);
+    else
+        client_calls_malformed(frame);
 }
 
 static void method_savepoint(struct client_frame *frame, struct pgwire_cursor *cursor, struct client_table *table)
@@ -200,7 +205,10 @@ static void method_rename(struct client_frame *frame, struct pgwire_cursor *curs
 {
     const char *name = client_frame_read_text(frame, cursor);
     int (*rename)(sqlite3_vtab *, const char *) = table->vtab->pModule->xRename;
-    answer(frame, table, rename != NULL && name != NULL ? rename(table->vtab, name) : SQLITE_ERROR);
+    if (pgwire_cursor_is_done(cursor) && rename != NULL && name != NULL)
+        answer(frame, table, rename(table->vtab, name));
+    else
+        client_calls_malformed(frame);
 }
 
 static void call_shadow_name(struct client_frame *frame, struct pgwire_cursor *cursor)
@@ -259,7 +267,11 @@ static void method_find_function(struct client_frame *frame, struct pgwire_curso
     void *data = NULL;
     uint32_t number = 0;
     int found = 0;
-    if (name != NULL && methods->xFindFunction != NULL)
+    if (!pgwire_cursor_is_done(cursor) || name == NULL) {
+        client_calls_malformed(frame);
+        return;
+    }
+    if (methods->xFindFunction != NULL)
         found = methods->xFindFunction(table->vtab, count, name, &function, &data);
     if (found != 0 && function != NULL)
         number = function_number(table, function, data);
@@ -322,6 +334,13 @@ static client_method *const methods_by_number[] = {
     [NATIVE_METHOD_ROLLBACK_TO] = method_rollback_to,
 };
 
+/* Those that are told no more than their table. */
+static bool is_plain(uint8_t number)
+{
+    return number == NATIVE_METHOD_DISCONNECT || number == NATIVE_METHOD_DESTROY ||
+           (number >= NATIVE_METHOD_BEGIN && number <= NATIVE_METHOD_ROLLBACK);
+}
+
 static struct client_table *read_table(struct client_frame *frame, struct pgwire_cursor *cursor)
 {
     uint64_t number = pgwire_get_u64(cursor);
@@ -342,7 +361,7 @@ void client_call_method(struct client_frame *frame, struct pgwire_cursor *cursor
     bool is_known = number < sizeof(methods_by_number) / sizeof(methods_by_number[0]);
     client_method *method = is_known ? methods_by_number[number] : NULL;
     struct client_table *table = method != NULL ? read_table(frame, cursor) : NULL;
-    if (table == NULL) {
+    if (table == NULL || (is_plain(number) && !pgwire_cursor_is_done(cursor))) {
         client_calls_malformed(frame);
         return;
     }

@@ -2,6 +2,7 @@
 #include "engine/native.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "engine/connection_internal.h"
 #include "engine/database.h"
@@ -39,33 +40,44 @@ bool engine_is_builtin_module(const char *name)
 /* SQLite forgets no schema while a table's xBestIndex runs. So the callback is called out of that of a table of ours, for
  * which a statement is compiled that nobody runs. */
 struct schema_holder {
-    sqlite3_vtab base;
     struct engine_connection *connection;
     void (*call_cb)(void *context);
     void *context;
     bool has_called;
 };
 
+/* SQLite lets go of it later, when it compiles something else. */
+struct holder_table {
+    sqlite3_vtab base;
+    struct schema_holder *holder;
+};
+
 static int holder_connect(sqlite3 *db, void *context, int count, const char *const *texts, sqlite3_vtab **ret_table,
                           char **ret_message)
 {
-    struct schema_holder *holder = context;
     (void)count;
     (void)texts;
     (void)ret_message;
-    *ret_table = &holder->base;
-    return sqlite3_declare_vtab(db, "CREATE TABLE x(a)");
+    struct holder_table *table = calloc(1, sizeof(*table));
+    int result = table != NULL ? sqlite3_declare_vtab(db, "CREATE TABLE x(a)") : SQLITE_NOMEM;
+    if (result != SQLITE_OK) {
+        free(table);
+        return result;
+    }
+    table->holder = context;
+    *ret_table = &table->base;
+    return SQLITE_OK;
 }
 
 static int holder_disconnect(sqlite3_vtab *base)
 {
-    (void)base; /* it is on the stack of engine_native_hold_schema() */
+    free(base);
     return SQLITE_OK;
 }
 
 static int holder_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 {
-    struct schema_holder *holder = (struct schema_holder *)(void *)base;
+    struct schema_holder *holder = ((struct holder_table *)(void *)base)->holder;
     (void)info;
     if (holder->has_called)
         return SQLITE_OK;

@@ -164,7 +164,7 @@ native_op *native_find_op(uint8_t number);
 
 /* --- native_statement.c, native_settings.c --- */
 native_op native_op_prepare, native_op_step, native_op_prepare_step, native_op_reset, native_op_finalize,
-    native_op_expand, native_op_stmt_status, native_op_reset_async;
+    native_op_expand, native_op_stmt_status, native_op_reset_async, native_op_close;
 native_op native_op_column_metadata, native_op_txn_state, native_op_set_rowid, native_op_limit, native_op_db_config,
     native_op_db_status, native_op_checkpoint, native_op_busy_timeout, native_op_databases, native_op_attach,
     native_op_release_memory, native_op_data_version, native_op_interrupt_clear, native_op_outcome;

@@ -10,6 +10,7 @@ static native_op *const ops[] = {
     [NATIVE_EXPAND] = native_op_expand,
     [NATIVE_STMT_STATUS] = native_op_stmt_status,
     [NATIVE_RESET_ASYNC] = native_op_reset_async,
+    [NATIVE_CLOSE] = native_op_close,
     [NATIVE_COLUMN_METADATA] = native_op_column_metadata,
     [NATIVE_TXN_STATE] = native_op_txn_state,
     [NATIVE_SET_ROWID] = native_op_set_rowid,

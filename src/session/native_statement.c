@@ -554,15 +554,33 @@ void native_op_reset_async(struct native *native, struct pgwire_cursor *request)
     }
 }
 
+/* It goes now, or with the end of its run. */
+static void doom_statement(struct native_statement *statement)
+{
+    if (statement != NULL && statement->is_running)
+        statement->is_doomed = true;
+    else if (statement != NULL)
+        free_statement(statement);
+}
+
 void native_op_finalize(struct native *native, struct pgwire_cursor *request)
 {
     struct native_statement *statement = native_find_statement(native, pgwire_get_u32(request));
     if (!pgwire_cursor_is_done(request))
         native_malformed(native);
-    else if (statement != NULL && statement->is_running)
-        statement->is_doomed = true;
-    else if (statement != NULL)
-        free_statement(statement);
+    else
+        doom_statement(statement);
+}
+
+void native_op_close(struct native *native, struct pgwire_cursor *request)
+{
+    struct native_statement *statement = native_find_statement(native, pgwire_get_u32(request));
+    if (!pgwire_cursor_is_done(request)) {
+        native_malformed(native);
+        return;
+    }
+    doom_statement(statement);
+    native_answer(native, SQLITE_OK);
 }
 
 void native_op_expand(struct native *native, struct pgwire_cursor *request)
