@@ -159,7 +159,10 @@ void native_call_give_error(struct native_calls *calls, sqlite3_context *context
                             const struct pgwire_bytes *message)
 {
     int result = native_client_code(calls, code);
-    if (result == SQLITE_NOMEM) {
+    static const char no_memory[] = "out of memory"; /* any other text was given with the code */
+    bool is_plain = message->data == NULL || (message->length == sizeof(no_memory) - 1 &&
+                                              memcmp(message->data, no_memory, sizeof(no_memory) - 1) == 0);
+    if (result == SQLITE_NOMEM && is_plain) {
         sqlite3_result_error_nomem(context);
     } else if (result == SQLITE_TOOBIG && message->data == NULL) {
         sqlite3_result_error_toobig(context);

@@ -7,6 +7,7 @@
  * Tables that go when the client cannot be called (the end of a statement that nobody waits for) are said with TABLE_FREE. */
 #include "session/native_table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/native.h"
@@ -351,17 +352,25 @@ void native_op_drop_modules(struct native *native, struct pgwire_cursor *request
     free((void *)names);
 }
 
-/* As later releases of SQLite do: it compiles anything else, too, for which this was not made. */
-static bool is_create_table(const char *sql)
+/* As later releases of SQLite do: it compiles anything else, too, for which this was not made. The token that is in the way
+ * becomes the error's text; false. */
+static bool is_create_table(struct native *native, const char *sql)
 {
+    static const char *const words[] = {"CREATE", "TABLE"};
     struct sql_lexer lexer;
     struct sql_token token;
     sql_lexer_init(&lexer, sql, strlen(sql), SQL_LEXER_SQLITE);
-    sql_lexer_next(&lexer, &token);
-    if (!sql_token_is(&token, "CREATE"))
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        sql_lexer_next(&lexer, &token);
+        if (sql_token_is(&token, words[i]))
+            continue;
+        char text[SQ_ERROR_TEXT_MAX];
+        snprintf(text, sizeof(text), token.length > 0 ? "near \"%.*s\": syntax error" : "incomplete input",
+                 (int)token.length, token.text);
+        native_set_error(native, text);
         return false;
-    sql_lexer_next(&lexer, &token);
-    return sql_token_is(&token, "TABLE");
+    }
+    return true;
 }
 
 /* Within CREATE or CONNECT; SQLite knows whether it is, and whose table is meant. */
@@ -375,8 +384,8 @@ void native_op_declare_vtab(struct native *native, struct pgwire_cursor *request
     char *copy = native_text_copy(&sql);
     if (copy == NULL)
         native_answer_error(native, SQLITE_NOMEM, sqlite3_errstr(SQLITE_NOMEM));
-    else if (!is_create_table(copy))
-        native_answer_error(native, SQLITE_ERROR, "syntax error");
+    else if (!is_create_table(native, copy))
+        native_answer(native, SQLITE_ERROR);
     else
         native_answer(native, sqlite3_declare_vtab(native->db, copy));
     free(copy);

@@ -572,7 +572,7 @@ void part_table_writing(void)
     run(db, "INSERT INTO t(rowid, a, b, c) VALUES (10, 1.5, x'00', 'hidden'), (11, NULL, 'x', 2)");
     run(db, "SELECT last_insert_rowid(), changes(), total_changes()");
     behave.leaves_unchanged = true;
-    run(db, "UPDATE t SET a = 5 WHERE a = 1");
+    run_silently("UPDATE t SET a = 5 WHERE a = 1");
     run_silently("UPDATE t SET b = b || '!', rowid = 20 WHERE rowid = 10");
     behave.leaves_unchanged = false;
     run(db, "UPDATE t SET a = 6 WHERE rowid = 20");
