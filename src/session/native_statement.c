@@ -448,6 +448,14 @@ static void answer_not_stepped(struct native *native, int result)
     native_answer_end(native, answer);
 }
 
+/* DETACH, and VACUUM, which detaches what it has attached. */
+static bool takes_databases_away(const struct native_statement *statement)
+{
+    const char *sql = sqlite3_sql(statement->stmt);
+    return engine_statement_traits(statement->service->engine).may_detach ||
+           sql_statement_inspect(sql, strlen(sql)).verb == SQL_VERB_VACUUM;
+}
+
 static void step_statement(struct native_statement *statement, const struct step_request *step,
                            struct pgwire_cursor *request)
 {
@@ -476,7 +484,7 @@ static void step_statement(struct native_statement *statement, const struct step
     } else if (engine_statement_traits(statement->service->engine).is_attach) {
         native_set_error(native, "not authorized");
         answer_step(statement, SQLITE_AUTH);
-    } else if (native->compile_count > 0 && engine_statement_traits(statement->service->engine).may_detach) {
+    } else if (native->compile_count > 0 && takes_databases_away(statement)) {
         native_set_error(native, "not while a statement is being compiled");
         answer_step(statement, SQLITE_LOCKED);
     } else {

@@ -150,7 +150,7 @@ def test_facts_tell_that_a_statement_calls_and_it_is_compiled_once(c):
 def test_rows_are_written(c):
     filled(c, 1)
     c.ok("INSERT INTO t(a, b) VALUES (?, 'x'), (5, 6)", 4)
-    assert c.named("update")[0] == (2, None, None, Bound(4), "x")
+    assert c.named("update")[0] == (4, None, None, Bound(4), "x")
     assert c.data == {1: [1, "row 1"], 2: [4, "x"], 3: [5, 6]}
     assert c.run("SELECT last_insert_rowid()").rows == [(3,)]
     c.ok("UPDATE t SET b = 'y' WHERE a = 4")
@@ -178,7 +178,6 @@ def test_transactions_are_seen_in_order(c):
     c.ok("INSERT INTO plain VALUES (1)")
     c.ok("INSERT INTO t(a) VALUES (1)")
     assert c.fails("COMMIT") == (ERROR, "not now")
-    c.ok("ROLLBACK")
     assert c.one("SELECT count(*) FROM plain") == 0
 
 
@@ -232,7 +231,7 @@ def test_what_a_one_way_request_ends_is_said(c):
 
 def test_methods_that_a_module_lacks_are_lacking(c):
     c.data[1] = [1, 2]
-    c.module("reader", bits=1)
+    c.module("reader", bits=1 | 4)
     c.ok("CREATE VIRTUAL TABLE r USING reader")
     assert c.fails("INSERT INTO r(a) VALUES (1)") == (ERROR, "table r may not be modified")
     c.module("eponymous", bits=3)
@@ -284,7 +283,7 @@ def test_a_table_has_functions_of_its_own(c):
 
 def test_built_in_modules_that_reach_outside_are_out_of_reach_and_unknown_ones_unknown(c):
     assert c.fails("CREATE VIRTUAL TABLE d USING dbstat") == (23, "not authorized")
-    assert c.fails("CREATE VIRTUAL TABLE d USING nothing") == (ERROR, "no such module: nothing")
+    assert c.fails("CREATE VIRTUAL TABLE d USING nosuch") == (ERROR, "no such module: nosuch")
     c.module("dbstat")
     c.ok("CREATE VIRTUAL TABLE d USING dbstat")
     assert c.named("create")
@@ -321,10 +320,10 @@ def test_modules_are_dropped_but_those_that_are_kept(c):
     filled(c)
     c.module("kept")
     assert c.drop_modules("kept").result == OK
+    assert c.ok("SELECT a FROM t") == [(1,), (2,), (3,)]
     c.ok("CREATE VIRTUAL TABLE k USING kept")
     assert c.fails("CREATE VIRTUAL TABLE u USING m") == (ERROR, "no such module: m")
     assert c.fails("CREATE VIRTUAL TABLE u USING fts5(a)")[1] == "no such module: fts5"
-    assert c.ok("SELECT a FROM t") == [(1,), (2,), (3,)]
     c.send(native.request(nt.DROP_MODULES, struct.pack("!I", 1 << 30)))
     assert c.ended()["C"] == "08P01"
 
@@ -373,7 +372,8 @@ def test_methods_nest_so_deep_and_no_deeper(c):
     assert seen and seen[0] == (ERROR, "too many levels of callbacks") and c.deepest == 32
     c.on.clear()
     assert c.ok("SELECT a FROM t") == [(1,)]
-    assert not c.cursors or set(dict(c.named("cursor free") and [(n, 0) for (n,) in c.named("cursor free")])) >= set(c.cursors)
+    c.one("SELECT 1")  # with which comes what could not be said so deep
+    assert sorted(c.named("open")) == sorted(c.named("close") + c.named("cursor free"))
 
 
 @pytest.mark.parametrize("method", ["create", "connect", "best_index"])
@@ -412,6 +412,7 @@ def test_what_sqlite_cannot_bear_within_a_method_is_locked(c, server, scratch):
         got["attach"] = c.attach("other", "o").result
         got["image"] = c.image_put(b"", mode=1).result
         got["detach"] = c.fails("DETACH aux")[0]
+        got["vacuum"] = c.fails("VACUUM")[0]
         got["destroy"] = c.fails("DROP TABLE t")[0]
         got["select"] = c.one("SELECT 5")
 
@@ -419,7 +420,7 @@ def test_what_sqlite_cannot_bear_within_a_method_is_locked(c, server, scratch):
     c.on["best_index"] = try_all
     assert len(c.ok("SELECT a FROM t")) == 3
     assert got == {"module": LOCKED, "drop": LOCKED, "disconnect": MISUSE, "attach": LOCKED, "image": LOCKED,
-                   "detach": LOCKED, "destroy": LOCKED, "select": 5}  # fmt: skip
+                   "detach": LOCKED, "vacuum": LOCKED, "destroy": LOCKED, "select": 5}  # fmt: skip
     c.on["filter"] = lambda: c.on.clear() or got.update(drop=c.fails("DROP TABLE t")[0])
     assert len(c.ok("SELECT a FROM t")) == 3
     assert got["drop"] in (LOCKED, LOCKED | 2 << 8)
@@ -517,7 +518,8 @@ def test_a_client_that_goes_in_the_middle_of_a_method_leaves_nothing(server, scr
             other.ok("COMMIT")
 
 
-@pytest.mark.parametrize("method", METHODS)
+# Compiling has no time limit, and holds nothing that others wait for.
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("connect", "best_index")])
 def test_a_time_limit_ends_a_client_that_does_not_come_back_from_a_method(server, scratch, method):
     with Tables(server, scratch) as c:
         c.wire.ok("SET statement_timeout = '200ms'")
@@ -546,7 +548,8 @@ def test_a_client_process_that_is_killed_in_a_method_frees_the_server(server, sc
     os.close(ready)
     os.close(gone)
     with server.connect(database=scratch) as other:
-        poll(lambda: not other.ask_fails("INSERT INTO plain VALUES (5)"), "the slot is free")
+        other.ok("INSERT INTO plain VALUES (5)")
+        assert other.value("SELECT count(*) FROM plain") == "1"
 
 
 def test_a_cancel_request_ends_a_statement_that_reads_a_table_without_end(c):
