@@ -109,7 +109,7 @@ static const char introduction[] =
     "this row turns out not to need it. A module with `xShadowName` has its shadow tables protected, since a server's "
     "database is defensive; 16 such modules are possible in a connection.\n"
     "- Within `xFindFunction` and `xShadowName` the connection cannot be used; within `xCreate`, `xConnect` and "
-    "`xBestIndex` no module can be registered, and no database attached, detached or vacuumed.\n"
+    "`xBestIndex` no module can be registered, no database attached, detached or vacuumed, no table altered.\n"
     "- `sqlite3_value_frombind()` and `sqlite3_value_nochange()` know arguments, not copies of them.\n"
     "- `sqlite3_stmt_status()` of a statement that was prepared before with the same text may count its former runs, "
     "too.\n"

@@ -15,7 +15,40 @@
 
 enum { MODULE_ARGUMENTS_MAX = UINT16_MAX };
 
+/* --- Life of modules ------------------------------------------------------------------------------------------------- */
+
+static void unref_module(struct native_module *module)
+{
+    sq_assert(module->ref_count > 0);
+    if (--module->ref_count > 0)
+        return;
+    sq_list_remove(&module->links);
+    free(module);
+}
+
+/* SQLite calls this when it has neither the module nor, nearly, a table of it any more. */
+static void drop_module(void *context)
+{
+    struct native_module *module = context;
+    for (size_t i = 0; module->calls != NULL && i < NATIVE_SHADOW_MODULES_MAX; i++) {
+        if (module->calls->shadow_modules[i] == module)
+            module->calls->shadow_modules[i] = NULL;
+    }
+    unref_module(module);
+}
+
 /* --- Tables come and go --------------------------------------------------------------------------------------------- */
+
+void native_table_free(struct native_table *table)
+{
+    for (size_t i = 0; i < table->function_count; i++)
+        native_function_free(table->functions[i]);
+    free(table->functions);
+    sqlite3_free(table->base.zErrMsg);
+    sq_list_remove(&table->links);
+    unref_module(table->module);
+    free(table);
+}
 
 /* What is said to the client while the schema is held. */
 struct constructor {
@@ -56,6 +89,7 @@ static int make_table(struct native_module *module, enum native_method method, i
     if (table == NULL)
         return SQLITE_NOMEM;
     table->module = module;
+    module->ref_count++;
     table->number = ++module->calls->table_number;
     sq_list_init(&table->links);
     struct constructor this = {
@@ -67,7 +101,7 @@ static int make_table(struct native_module *module, enum native_method method, i
         *ret_table = &table->base;
     } else {
         *ret_message = this.message;
-        free(table);
+        native_table_free(table);
     }
     return this.result;
 }
@@ -84,16 +118,6 @@ static int on_connect(sqlite3 *db, void *context, int count, const char *const *
 {
     (void)db;
     return make_table(context, NATIVE_METHOD_CONNECT, count, texts, ret_table, ret_message);
-}
-
-void native_table_free(struct native_table *table)
-{
-    for (size_t i = 0; i < table->function_count; i++)
-        native_function_free(table->functions[i]);
-    free(table->functions);
-    sqlite3_free(table->base.zErrMsg);
-    sq_list_remove(&table->links);
-    free(table);
 }
 
 /* SQLite has let go of it. */
@@ -218,18 +242,6 @@ static bool take_shadow_slot(struct native_module *module)
 
 /* --- MODULE --------------------------------------------------------------------------------------------------------- */
 
-/* SQLite calls this when it has neither the module nor a table of it any more. */
-static void free_module(void *context)
-{
-    struct native_module *module = context;
-    for (size_t i = 0; module->calls != NULL && i < NATIVE_SHADOW_MODULES_MAX; i++) {
-        if (module->calls->shadow_modules[i] == module)
-            module->calls->shadow_modules[i] = NULL;
-    }
-    sq_list_remove(&module->links);
-    free(module);
-}
-
 static void fill_methods(struct native_module *module, int version)
 {
     uint32_t bits = module->bits;
@@ -272,6 +284,7 @@ static int create_module(struct native *native, const char *name, uint32_t numbe
     if (module == NULL)
         return SQLITE_NOMEM;
     module->calls = calls;
+    module->ref_count = 1;
     module->number = number;
     module->bits = bits;
     module->name_bytes = name_bytes;
@@ -279,13 +292,13 @@ static int create_module(struct native *native, const char *name, uint32_t numbe
     sq_list_init(&module->links);
     fill_methods(module, version);
     if ((bits & NATIVE_MODULE_SHADOW_NAME) != 0 && !take_shadow_slot(module)) {
-        free_module(module);
+        drop_module(module);
         native_set_error(native, "too many modules with xShadowName");
         return SQLITE_ERROR;
     }
     sq_list_push_back(&calls->modules, &module->links);
     /* SQLite frees `module`, also when it fails (sqlite.org/c3ref/create_module.html). */
-    return sqlite3_create_module_v2(native->db, name, &module->methods, module, free_module);
+    return sqlite3_create_module_v2(native->db, name, &module->methods, module, drop_module);
 }
 
 void native_op_module(struct native *native, struct pgwire_cursor *request)

@@ -448,12 +448,14 @@ static void answer_not_stepped(struct native *native, int result)
     native_answer_end(native, answer);
 }
 
-/* DETACH, and VACUUM, which detaches what it has attached. */
-static bool takes_databases_away(const struct native_statement *statement)
+/* Whether it takes away what SQLite still looks at while it compiles: a database (DETACH; VACUUM detaches what it has
+ * attached), or all that is known of a schema (ALTER TABLE). */
+static bool takes_away(const struct native_statement *statement)
 {
     const char *sql = sqlite3_sql(statement->stmt);
-    return engine_statement_traits(statement->service->engine).may_detach ||
-           sql_statement_inspect(sql, strlen(sql)).verb == SQL_VERB_VACUUM;
+    enum sql_verb verb = sql_statement_inspect(sql, strlen(sql)).verb;
+    return engine_statement_traits(statement->service->engine).may_detach || verb == SQL_VERB_VACUUM ||
+           verb == SQL_VERB_ALTER;
 }
 
 static void step_statement(struct native_statement *statement, const struct step_request *step,
@@ -484,7 +486,7 @@ static void step_statement(struct native_statement *statement, const struct step
     } else if (engine_statement_traits(statement->service->engine).is_attach) {
         native_set_error(native, "not authorized");
         answer_step(statement, SQLITE_AUTH);
-    } else if (native->compile_count > 0 && takes_databases_away(statement)) {
+    } else if (native->compile_count > 0 && takes_away(statement)) {
         native_set_error(native, "not while a statement is being compiled");
         answer_step(statement, SQLITE_LOCKED);
     } else {

@@ -413,14 +413,16 @@ def test_what_sqlite_cannot_bear_within_a_method_is_locked(c, server, scratch):
         got["image"] = c.image_put(b"", mode=1).result
         got["detach"] = c.fails("DETACH aux")[0]
         got["vacuum"] = c.fails("VACUUM")[0]
+        got["alter"] = c.fails("ALTER TABLE plain RENAME TO other")[0]
         got["destroy"] = c.fails("DROP TABLE t")[0]
         got["select"] = c.one("SELECT 5")
 
     c.ok("ATTACH '' AS aux")
+    c.ok("CREATE TABLE plain(x)")
     c.on["best_index"] = try_all
     assert len(c.ok("SELECT a FROM t")) == 3
     assert got == {"module": LOCKED, "drop": LOCKED, "disconnect": MISUSE, "attach": LOCKED, "image": LOCKED,
-                   "detach": LOCKED, "vacuum": LOCKED, "destroy": LOCKED, "select": 5}  # fmt: skip
+                   "detach": LOCKED, "vacuum": LOCKED, "alter": LOCKED, "destroy": LOCKED, "select": 5}  # fmt: skip
     c.on["filter"] = lambda: c.on.clear() or got.update(drop=c.fails("DROP TABLE t")[0])
     assert len(c.ok("SELECT a FROM t")) == 3
     assert got["drop"] in (LOCKED, LOCKED | 2 << 8)
