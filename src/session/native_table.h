@@ -25,7 +25,7 @@
 struct native_module {
     struct sq_list links;
     struct native_calls *calls; /* NULL: nobody is to be called any more */
-    unsigned ref_count;         /* SQLite's, and one for each table: it looks at `methods` after it has let go of the module */
+    unsigned ref_count; /* SQLite's, and one for each table: it looks at `methods` after it has let go of the module */
     sqlite3_module methods;
     uint32_t number;
     uint32_t bits; /* enum native_module_bit */

@@ -16,16 +16,16 @@ struct row {
 
 /* What a table is told to do otherwise than well; all tables look here. */
 static struct {
-    const char *failing;  /* method that fails; NULL: none */
-    int code;             /* with this */
-    const char *message;  /* and zErrMsg; NULL: none */
-    const char *nested;   /* SQL that the method `nesting` runs */
+    const char *failing; /* method that fails; NULL: none */
+    int code;            /* with this */
+    const char *message; /* and zErrMsg; NULL: none */
+    const char *nested;  /* SQL that the method `nesting` runs */
     const char *nesting;
-    bool is_silent;       /* xColumn and xRowid are not logged */
-    bool is_in;           /* sqlite3_vtab_in() with 1 for what can be */
+    bool is_silent; /* xColumn and xRowid are not logged */
+    bool is_in;     /* sqlite3_vtab_in() with 1 for what can be */
     bool omits;
-    bool frees_index;     /* idxStr is to be freed */
-    int config;           /* of sqlite3_vtab_config(); 0: none */
+    bool frees_index; /* idxStr is to be freed */
+    int config;       /* of sqlite3_vtab_config(); 0: none */
     bool leaves_unchanged;
     bool consumes_order;
 } behave;
@@ -126,9 +126,9 @@ static int on_destroy(sqlite3_vtab *base)
 
 static void say_plan(sqlite3_index_info *info)
 {
-    say("columns used %llx, distinct %d, cost %g, rows %lld, flags %d, index %d/%s",
-        (unsigned long long)info->colUsed, sqlite3_vtab_distinct(info), info->estimatedCost, info->estimatedRows,
-        info->idxFlags, info->idxNum, info->idxStr == NULL ? "none" : "set");
+    say("columns used %llx, distinct %d, cost %g, rows %lld, flags %d, index %d/%s", (unsigned long long)info->colUsed,
+        sqlite3_vtab_distinct(info), info->estimatedCost, info->estimatedRows, info->idxFlags, info->idxNum,
+        info->idxStr == NULL ? "none" : "set");
     for (int i = 0; i < info->nConstraint; i++) {
         sqlite3_value *value = NULL;
         int code = sqlite3_vtab_rhs_value(info, i, &value);
@@ -262,8 +262,8 @@ static int on_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int co
 {
     struct cursor *cursor = (struct cursor *)base;
     if (!behave.is_silent)
-        say("column(%s): %d of row %lld, nochange %d, %s", name_of(base->pVtab), column,
-            store.rows[cursor->at].rowid, sqlite3_vtab_nochange(context),
+        say("column(%s): %d of row %lld, nochange %d, %s", name_of(base->pVtab), column, store.rows[cursor->at].rowid,
+            sqlite3_vtab_nochange(context),
             sqlite3_context_db_handle(context) == db ? "its connection" : "another one");
     int code = enter("column", name_of(base->pVtab), &base->pVtab->zErrMsg);
     if (code != SQLITE_OK)
@@ -434,7 +434,8 @@ static const sqlite3_module full = {
 /* What a table for reading needs. */
 #define READING                                                                                                        \
     .xConnect = on_connect, .xBestIndex = on_best_index, .xDisconnect = on_disconnect, .xOpen = on_open,               \
-    .xClose = on_close, .xFilter = on_filter, .xNext = on_next, .xEof = on_eof, .xColumn = on_column, .xRowid = on_rowid
+    .xClose = on_close, .xFilter = on_filter, .xNext = on_next, .xEof = on_eof, .xColumn = on_column,                  \
+    .xRowid = on_rowid
 
 static const sqlite3_module reading = {.xCreate = on_create, .xDestroy = on_destroy, READING};
 static const sqlite3_module eponymous = {.xCreate = on_connect, .xDestroy = on_disconnect, READING};
@@ -620,7 +621,8 @@ void part_table_transactions(void)
     run(db, "BEGIN; INSERT INTO t(a) VALUES (3); ROLLBACK");
     run(db, "SAVEPOINT one; INSERT INTO t(a) VALUES (4); SAVEPOINT two; INSERT INTO u(a) VALUES (5)");
     run(db, "ROLLBACK TO two; INSERT INTO t(a) VALUES (6); RELEASE two; ROLLBACK TO one; RELEASE one");
-    run(db, "BEGIN; INSERT INTO t(a) VALUES (7); INSERT INTO plain VALUES (1); INSERT INTO plain VALUES (2), (1); COMMIT");
+    run(db,
+        "BEGIN; INSERT INTO t(a) VALUES (7); INSERT INTO plain VALUES (1); INSERT INTO plain VALUES (2), (1); COMMIT");
     run(db, "INSERT INTO plain SELECT a FROM t");
     static const char *const failing[] = {"begin", "sync", "savepoint", "update"};
     for (size_t i = 0; i < sizeof(failing) / sizeof(failing[0]); i++) {
@@ -629,7 +631,8 @@ void part_table_transactions(void)
         for (int with = 0; with < 2; with++) {
             behave.message = with ? "with a message" : NULL;
             run(db, "INSERT INTO t(a) VALUES (8)");
-            run(db, "BEGIN; SAVEPOINT s; INSERT INTO t(a) VALUES (9); INSERT INTO plain VALUES (99); RELEASE s; COMMIT");
+            run(db,
+                "BEGIN; SAVEPOINT s; INSERT INTO t(a) VALUES (9); INSERT INTO plain VALUES (99); RELEASE s; COMMIT");
             run(db, "ROLLBACK");
         }
     }
@@ -649,8 +652,8 @@ void part_table_transactions(void)
 
 void part_table_errors(void)
 {
-    static const char *const methods[] = {"create", "connect", "best_index", "open", "filter", "next",
-                                          "column", "rowid", "result", "update", "rename", "destroy"};
+    static const char *const methods[] = {"create", "connect", "best_index", "open",   "filter", "next",
+                                          "column", "rowid",   "result",     "update", "rename", "destroy"};
     static const int codes[] = {SQLITE_ERROR, SQLITE_BUSY, SQLITE_CONSTRAINT, SQLITE_NOMEM, SQLITE_IOERR_READ, 999};
     open_with(&full);
     run(db, "CREATE VIRTUAL TABLE t USING m");
@@ -739,15 +742,18 @@ void part_table_kinds(void)
 
 void part_table_nesting(void)
 {
-    static const char *const methods[] = {"create", "connect", "best_index", "open", "filter", "next", "column", "rowid",
-                                          "update", "begin", "sync", "commit", "rollback", "destroy"};
+    static const char *const methods[] = {"create", "connect", "best_index", "open", "filter", "next",     "column",
+                                          "rowid",  "update",  "begin",      "sync", "commit", "rollback", "destroy"};
     open_with(&full);
     run(db, "CREATE TABLE notes(x); CREATE VIRTUAL TABLE t USING m");
     fill();
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
         static const char *const nested[] = {
-            "SELECT count(*) FROM notes", "INSERT INTO notes VALUES ('noted')", "SELECT a FROM t WHERE a = 3",
-            "SELECT * FROM nowhere",      "CREATE TABLE IF NOT EXISTS made(x); DROP TABLE made",
+            "SELECT count(*) FROM notes",
+            "INSERT INTO notes VALUES ('noted')",
+            "SELECT a FROM t WHERE a = 3",
+            "SELECT * FROM nowhere",
+            "CREATE TABLE IF NOT EXISTS made(x); DROP TABLE made",
         };
         for (size_t k = 0; k < sizeof(nested) / sizeof(nested[0]); k++) {
             say("%s runs %s", methods[i], nested[k]);
