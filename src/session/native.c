@@ -172,6 +172,14 @@ void native_answer_misuse(struct native *native)
     native_answer_error(native, SQLITE_MISUSE, sqlite3_errstr(SQLITE_MISUSE));
 }
 
+/* Ends the session, and says why, unless what is within has said it: requests nest. */
+static void fail_once(struct native *native, struct sq_error *err)
+{
+    sq_assert(err->is_fatal);
+    if (native->session->state != SESSION_STATE_CLOSING)
+        session_fail(native->session, err);
+}
+
 bool native_refuse_compiling(struct native *native)
 {
     if (native->compile_count == 0)
@@ -185,7 +193,7 @@ void native_malformed(struct native *native)
     struct sq_error err;
     (void)sq_fail(&err, SQ_PROTOCOL, "invalid native request");
     err.is_fatal = true;
-    session_fail(native->session, &err);
+    fail_once(native, &err);
 }
 
 /* SQLite's code for a failure of the server's own. */
@@ -236,7 +244,7 @@ bool native_is_fatal(struct native *native, struct sq_error *err)
 {
     if (!err->is_fatal)
         return false;
-    session_fail(native->session, err);
+    fail_once(native, err);
     return true;
 }
 
@@ -327,7 +335,7 @@ static enum query_progress work_advance(struct native *native)
     }
     if (is_fatal) {
         work_fatal(native, work);
-        session_fail(session, &err);
+        fail_once(native, &err);
     } else {
         work_end(native, work, result);
     }

@@ -184,7 +184,7 @@ static inline void answers_note(struct answers *answers, const struct pgwire_fra
         break;
     case PGWIRE_NATIVE_CALL:
         sq_assert(answers->is_authenticated && frame->body_length > 0);
-        sq_assert(frame->body[0] >= NATIVE_CALL_FUNCTION && frame->body[0] <= NATIVE_CALL_AGGREGATE_FREE);
+        sq_assert(frame->body[0] >= NATIVE_CALL_FUNCTION && frame->body[0] <= NATIVE_CALL_TABLE_ROLLBACK);
         break;
     case PGWIRE_BACKEND_KEY_DATA:
         status = pgwire_backend_key_data_decode(frame, &err, &key);
