@@ -110,6 +110,40 @@ def test_a_call_whose_server_dies_fails_and_the_next_one_is_made_again(own_serve
     assert "was lost" in lost and again == "[(5,)]"
 
 
+def test_virtual_tables_of_a_lost_connection_are_rolled_back_closed_and_made_again(own_server):
+    process = subprocess.Popen(
+        [compile_c("tables.c"), f"postgresql://127.0.0.1:{own_server.port}/tables"],
+        env=environment("drop-in"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def until(where):
+        seen = []
+        while (line := process.stdout.readline().rstrip("\n")) != where:
+            assert line or process.poll() is None, process.stderr.read()
+            seen.append(line)
+        own_server.kill9()
+        own_server.restart()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        return seen
+
+    rows = ["row 0", "row 1", "row 2", "close", "SELECT a FROM t: 101"]
+    total = ["connect t", "row 3", "close", "SELECT sum(a) FROM t: 101"]
+    assert until("between") == ["connect t", "commit", "CREATE VIRTUAL TABLE t USING m: 101", *rows]
+    began = ["BEGIN: 101", "begin", "INSERT INTO t VALUES (1): 101"]
+    assert until("transaction") == ["disconnect", *total, *began]
+    # The transaction is lost; so are the rows that are being read.
+    assert until("next")[:3] == ["SELECT 1: 10", "rollback", "disconnect"]
+    assert [line for line in until("closing") if line in ("close", "disconnect", "connect t", "SELECT a FROM t: 10")] == [
+        "SELECT a FROM t: 10", "close", "disconnect", "connect t", "close",
+    ]  # fmt: skip
+    assert finish(process) == ["rollback", "disconnect", "close: 0"]
+
+
 def test_connections_call_in_the_threads_that_use_them(server):
     process = script(
         f"postgresql://127.0.0.1:{server.port}/threads",
