@@ -31,6 +31,7 @@ struct native_statement {
     struct sq_buf inner_rows;
     uint32_t row_count;
     uint32_t bytes_max;
+    int64_t run_until_us; /* sq_clock_coarse_us(); 0: as long as it takes */
     struct sq_buf parameters;
 };
 
@@ -343,7 +344,8 @@ static struct step_request get_step(struct pgwire_cursor *request)
     step.bytes_max = pgwire_get_u32(request);
     step.parameter_count = pgwire_get_u32(request);
     bool is_anew = (step.flags & NATIVE_STEP_ANEW) != 0;
-    if ((step.flags & ~NATIVE_STEP_ANEW) != 0 || (!is_anew && step.parameter_count != NATIVE_PARAMETERS_KEPT))
+    bool is_known = step.flags == 0 || step.flags == NATIVE_STEP_ANEW || step.flags == NATIVE_STEP_ON;
+    if (!is_known || (!is_anew && step.parameter_count != NATIVE_PARAMETERS_KEPT))
         pgwire_cursor_fail(request);
     return step;
 }
@@ -363,7 +365,8 @@ static sq_status on_row(struct sink *sink, const struct sq_value *values, size_t
         return sq_fail(err, SQ_LIMIT, "a row of the result is larger than max-row-size");
     }
     statement->row_count++;
-    sink->has_enough = sq_buf_length(rows) > statement->bytes_max;
+    sink->has_enough = sq_buf_length(rows) > statement->bytes_max ||
+                       (statement->run_until_us != 0 && sq_clock_coarse_us() > statement->run_until_us);
     return SQ_OK;
 }
 
@@ -401,13 +404,20 @@ static void on_stepped(struct native *native, struct native_work *work, int resu
         free_statement(statement);
 }
 
+/* Whether it has ended, or has not begun. */
+static bool is_at_rest(const struct native_statement *statement)
+{
+    enum query_stage stage = statement->work.query.stage;
+    return stage == QUERY_ENDED || stage == QUERY_NEW;
+}
+
 /* Runs the statement on, or anew. */
 static void run_statement(struct native_statement *statement, const struct step_request *step)
 {
     struct native *native = statement->native;
     struct query *query = &statement->work.query;
     /* One that has ended begins anew by itself, with what is bound to it. */
-    if (query->stage == QUERY_ENDED || query->stage == QUERY_NEW)
+    if (is_at_rest(statement))
         *query = (struct query){.statement = statement->service, .text = sqlite3_sql(statement->stmt)};
     query->row_limit = step->rows_max;
     statement->work.answer_cb = on_stepped;
@@ -416,6 +426,8 @@ static void run_statement(struct native_statement *statement, const struct step_
     statement->rows = native->work == NULL ? &native->rows : &statement->inner_rows;
     statement->row_count = 0;
     statement->bytes_max = step->bytes_max < NATIVE_BATCH_BYTES_MAX ? step->bytes_max : NATIVE_BATCH_BYTES_MAX;
+    /* One that writes is not held open for the sake of its first rows. */
+    statement->run_until_us = sqlite3_stmt_readonly(statement->stmt) != 0 ? sq_clock_coarse_us() + NATIVE_BATCH_US : 0;
     statement->is_running = true;
     native_work_run(native, &statement->work, &statement->sink);
 }
@@ -468,6 +480,8 @@ void native_op_step(struct native *native, struct pgwire_cursor *request)
     struct native_statement *statement = native_find_statement(native, number);
     if (request->is_failed) {
         native_malformed(native);
+    } else if ((step.flags & NATIVE_STEP_ON) != 0 && statement != NULL && is_at_rest(statement)) {
+        answer_not_stepped(native, SQLITE_DONE);
     } else if (statement != NULL && !statement->is_running) {
         step_statement(statement, &step, request);
     } else if (skip_parameters(request, step.parameter_count)) {
