@@ -10,6 +10,7 @@ import pytest
 import native
 from dropin import environment
 from record_clients import Recorder
+from server import Sqld
 
 PYTHON = "/usr/bin/python3"
 STEP_ANEW, STEP_ON = 1, 2  # bits of its flags
@@ -178,3 +179,64 @@ def test_rows_that_take_long_do_not_wait_for_a_batch_to_be_full(server, scratch)
     """
     flags = recorded(slow, server, scratch)
     assert 0 in flags
+
+
+LOST = """
+    def attempt(what):
+        try:
+            print(what())
+        except sqlite3.Error as error:
+            print(error)
+    db.execute(sys.argv[2])
+    rows = db.execute(count(what="CAST(i AS TEXT)"))
+    for i in range(1000):
+        last = next(rows)
+    print(last[0], flush=True)
+    input()
+    attempt(lambda: next(rows)[0])
+    if "between" in sys.argv[3]:
+        attempt(lambda: db.execute("SELECT 'between'").fetchall())
+    if "close" in sys.argv[3]:
+        attempt(rows.close)
+    else:
+        attempt(lambda: max(len(row) for row in rows))
+    attempt(lambda: db.execute("SELECT 'after'").fetchall())
+    print(db.in_transaction)
+"""
+IN_TRANSACTION = "the open transaction was rolled back"
+
+
+@pytest.mark.parametrize(
+    ("begin", "then", "told"),
+    [
+        ("SELECT 0", "read on", ["lost", "[('after',)]", "False"]),
+        ("SELECT 0", "between, read on", ["[('between',)]", "lost", "[('after',)]", "False"]),
+        ("SELECT 0", "close", ["None", "[('after',)]", "False"]),
+        ("BEGIN", "read on", [IN_TRANSACTION, "[('after',)]", "False"]),
+        ("BEGIN", "between, close", [IN_TRANSACTION, "None", "[('after',)]", "False"]),
+    ],
+)
+def test_a_server_that_is_lost_meanwhile_is_told_once_and_where_it_matters(begin, then, told, tmp_path):
+    server = Sqld(tmp_path / "data").start()
+    try:
+        app = subprocess.Popen(
+            [PYTHON, "-c", textwrap.dedent(HEAD) + textwrap.dedent(LOST), server_url(server), begin, then],
+            env=environment("drop-in"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert app.stdout.readline() == "1000\n"
+        server.kill9()
+        server.restart()
+        out, err = app.communicate("\n", timeout=60)
+        lines = out.splitlines()
+        assert err == "" and lines[0] == "1001" and len(lines) == 1 + len(told), (lines, err)
+        assert all(part in line for part, line in zip(told, lines[1:], strict=True)), lines
+    finally:
+        server.close()
+
+
+def server_url(server):
+    return f"postgresql://app@127.0.0.1:{server.port}/main?sslmode=disable"
