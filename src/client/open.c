@@ -18,7 +18,7 @@
 #include "client/unopened.h"
 #include "client/utf16.h"
 
-enum { MESSAGE_BYTES_MAX = 2048, URL_BYTES_MAX = 512, OPTIONS_BYTES_MAX = 64 };
+enum { MESSAGE_BYTES_MAX = 2048, URL_BYTES_MAX = 512, OPTIONS_BYTES_MAX = 96 };
 
 static const char cannot_open[] = "unable to open database file"; /* SQLite's own words */
 
@@ -87,12 +87,18 @@ sq_status client_open_name(const struct client_naming *naming, const struct clie
     char *plain = is_url ? client_stub_url(name->url) : NULL;
     if (is_url && plain == NULL)
         return sq_fail(err, SQ_NOMEM, "a URL");
+    char options[OPTIONS_BYTES_MAX] = "";
+    if (name->share != NULL)
+        (void)snprintf(options, sizeof(options), "share=%s", name->share);
+    else if (is_url && (flags & SQLITE_OPEN_CREATE) != 0)
+        (void)snprintf(options, sizeof(options), "create");
     const struct client_connect what = {
         .url = is_url ? name->url : naming->url,
         .database = name->database,
         .filename = is_url ? plain : "",
-        .flags = flags,
-        .options = is_url && (flags & SQLITE_OPEN_CREATE) != 0 ? "create" : "",
+        /* mode=memory takes the place of the other modes: https://sqlite.org/uri.html */
+        .flags = name->share != NULL ? flags & ~SQLITE_OPEN_READONLY : flags,
+        .options = options,
     };
     sq_status status = client_remote_new(&what, err, ret_remote);
     free(plain);

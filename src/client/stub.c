@@ -62,11 +62,24 @@ char *client_stub_url(const char *url)
     return copy;
 }
 
-void client_stub_origin(const char *path, char to[CLIENT_ORIGIN_BYTES])
+void client_stub_hash(const char *const *texts, size_t count, char to[CLIENT_STUB_HASH_BYTES])
 {
-    /* FNV-1a of 128 bits. Nobody gains by a collision: it would be with a path of one's own. */
+    /* FNV-1a of 128 bits. */
     const unsigned __int128 prime = (unsigned __int128)1 << 88 | 0x13b;
     unsigned __int128 hash = (unsigned __int128)0x6c62272e07bb0142 << 64 | 0x62b821756295c58d;
+    for (size_t i = 0; i < count; i++) {
+        for (const char *at = texts[i];; at++) {
+            hash = (hash ^ (unsigned char)*at) * prime;
+            if (*at == '\0')
+                break;
+        }
+    }
+    (void)snprintf(to, CLIENT_STUB_HASH_BYTES, "%016llx%016llx", (unsigned long long)(hash >> 64),
+                   (unsigned long long)hash);
+}
+
+void client_stub_origin(const char *path, char to[CLIENT_ORIGIN_BYTES])
+{
     char machine[64] = "", host[HOST_NAME_MAX + 1] = "";
     int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
     if (fd >= 0) { /* a machine without one has its name */
@@ -75,16 +88,9 @@ void client_stub_origin(const char *path, char to[CLIENT_ORIGIN_BYTES])
         (void)close(fd);
     }
     (void)gethostname(host, sizeof(host) - 1);
+    /* A collision would be with a path of one's own. */
     const char *const parts[] = {machine, host, path};
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        for (const char *at = parts[i];; at++) {
-            hash = (hash ^ (unsigned char)*at) * prime;
-            if (*at == '\0')
-                break;
-        }
-    }
-    (void)snprintf(to, CLIENT_ORIGIN_BYTES, "%016llx%016llx", (unsigned long long)(hash >> 64),
-                   (unsigned long long)hash);
+    client_stub_hash(parts, sizeof(parts) / sizeof(parts[0]), to);
 }
 
 /* --- Reading --- */

@@ -38,7 +38,9 @@ void client_stub_done(struct client_stub *stub);
 /* `url` without its password, for writing down. NULL: no memory. The caller frees it. */
 char *client_stub_url(const char *url);
 
-enum { CLIENT_ORIGIN_BYTES = 33 };
+enum { CLIENT_STUB_HASH_BYTES = 33, CLIENT_ORIGIN_BYTES = CLIENT_STUB_HASH_BYTES };
+/* A number of 128 bits for some texts, in hexadecimal. Nobody must gain by a collision. */
+void client_stub_hash(const char *const *texts, size_t count, char to[CLIENT_STUB_HASH_BYTES]);
 /* The number that stands for a path on this machine (docs/protocol.md, `origin`), in hexadecimal. */
 void client_stub_origin(const char *path, char to[CLIENT_ORIGIN_BYTES]);
 
