@@ -19,10 +19,6 @@
 #include "client/stub.h"
 #include "pgwire/native.h"
 
-enum {
-    SQLITE_FILE_BYTES_MIN = 512
-}; /* of one that is not empty: the smallest page, https://sqlite.org/fileformat.html */
-
 static const char stub_start[] = "sqld-stub ";
 
 static void freep(char **text)
@@ -260,7 +256,7 @@ static sq_status path_absolute(const char *path, struct sq_error *err, char **re
 /* The invariant of naming.h: only a file that cannot be a database is opened. */
 static bool is_stub(const char *path, const struct stat *info)
 {
-    if (!S_ISREG(info->st_mode) || info->st_size <= 0 || info->st_size >= SQLITE_FILE_BYTES_MIN)
+    if (!S_ISREG(info->st_mode) || info->st_size <= 0 || info->st_size >= CLIENT_DATABASE_FILE_BYTES_MIN)
         return false;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)

@@ -28,7 +28,11 @@
 
 #include "base/status.h"
 
-enum { CLIENT_DATABASE_NAME_MAX = 63 }; /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
+enum {
+    CLIENT_DATABASE_NAME_MAX = 63, /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
+    /* of a database file that is not empty: the smallest page, https://sqlite.org/fileformat.html */
+    CLIENT_DATABASE_FILE_BYTES_MIN = 512,
+};
 
 /* Directories with databases that belong to programs and libraries, not to the application's data. */
 #define CLIENT_NAMING_LOCAL_DEFAULT "/usr:/proc:/sys:/dev"

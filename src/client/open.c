@@ -13,6 +13,7 @@
 #include "client/auto_extension.h"
 #include "client/calls.h"
 #include "client/connect.h"
+#include "client/import.h"
 #include "client/remote_api.h"
 #include "client/stub.h"
 #include "client/unopened.h"
@@ -47,8 +48,9 @@ static const char *stub_login(const struct client_naming *naming, const char *ur
 static sq_status open_file(const struct client_naming *naming, const struct client_name *name, int flags,
                            struct sq_error *err, struct client_remote **ret_remote)
 {
-    if (name->has_file && !name->is_empty && name->place == CLIENT_REMOTE_MAPPED)
-        return sq_fail(err, SQ_INVALID, "it has contents, and this version cannot import them (SQLD_IMPORT)");
+    bool is_mapped = name->has_file && !name->is_empty && name->place == CLIENT_REMOTE_MAPPED;
+    if (is_mapped || (naming->has_import && client_import_was_begun(name)))
+        SQ_TRY(client_import(naming, name, err));
     /* SQLite makes a database of an empty file even without SQLITE_OPEN_CREATE. */
     bool may_make = (flags & SQLITE_OPEN_CREATE) != 0 || name->is_empty;
     struct client_stub stub;

@@ -176,6 +176,47 @@ static sq_status stub_put(const struct client_stub *stub, const char *url, const
     return status;
 }
 
+/* The names in the directory of `path` are on disk; where that cannot be had, they are when the system writes them. */
+static void sync_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash != NULL ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    int fd = directory != NULL ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        (void)fsync(fd);
+        (void)close(fd);
+    }
+    free(directory);
+}
+
+sq_status client_stub_replace(const char *path, const char *url, const char *database, mode_t mode,
+                              struct sq_error *err)
+{
+    SQ_CLEANUP(freep) char *name = NULL;
+    SQ_CLEANUP(freep) char *plain = client_stub_url(url);
+    SQ_CLEANUP(freep) char *text = NULL;
+    if (plain == NULL || asprintf(&name, "%s.sqld-XXXXXX", path) < 0 ||
+        asprintf(&text, "%s%s\n%s%s\n", first_line, plain, database_word, database) < 0)
+        return sq_fail(err, SQ_NOMEM, "a stub file");
+    if (strlen(text) > STUB_BYTES_MAX)
+        return sq_fail(err, SQ_LIMIT, "URL and database's name are too long for a stub file");
+    int fd = mkostemp(name, O_CLOEXEC);
+    if (fd < 0)
+        return sq_fail_errno(err, errno, "'%s'", name);
+    sq_status status = write_all(fd, text, name, err);
+    if (status == SQ_OK && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+        status = sq_fail_errno(err, errno, "'%s'", name);
+    (void)close(fd);
+    sync_directory(path); /* what was done to the file before comes first */
+    if (status == SQ_OK && rename(name, path) < 0)
+        status = sq_fail_errno(err, errno, "'%s'", path);
+    if (status == SQ_OK)
+        sync_directory(path);
+    else
+        (void)unlink(name);
+    return status;
+}
+
 /* Whether `fd` is still the file at `path`. */
 static bool is_same_file(int fd, const char *path)
 {

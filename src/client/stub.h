@@ -15,6 +15,8 @@
 #define SQ_CLIENT_STUB_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 #include "base/status.h"
 
@@ -32,6 +34,9 @@ SQ_MUST_USE sq_status client_stub_open(const char *path, const char *url, struct
                                        struct client_stub *ret_stub);
 /* The database has been made: adds the last line and unlocks. */
 SQ_MUST_USE sq_status client_stub_finish(struct client_stub *stub, const char *database, struct sq_error *err);
+/* Puts a whole stub, which is on disk, in the place of the file at `path`, at once. `mode`: its permissions. */
+SQ_MUST_USE sq_status client_stub_replace(const char *path, const char *url, const char *database, mode_t mode,
+                                          struct sq_error *err);
 /* Frees; a stub that is still to be finished is removed again. */
 void client_stub_done(struct client_stub *stub);
 
