@@ -119,6 +119,7 @@ static bool keep(struct client_statement *statement, const struct native_answer 
     uint8_t *copy = malloc(bytes.length + 1);
     if (copy == NULL)
         return false;
+    sq_assert(bytes.data != NULL || bytes.length == 0);
     if (bytes.length > 0)
         memcpy(copy, bytes.data, bytes.length);
     struct client_ahead_kept *kept = &statement->kept[statement->kept_count++];

@@ -184,6 +184,20 @@ static struct native_statement *add_statement(struct native *native, const struc
     return statement;
 }
 
+/* Compiles; while the client's authorizer or collation hook is asked, statement_timeout holds, as for a statement that runs. */
+static sq_status compile(struct native *native, const struct prepare_request *prepare, struct sq_error *err,
+                         struct service_statement **ret_service, size_t *ret_consumed)
+{
+    struct service_context *context = &native->session->context;
+    int64_t before_us = context->stop.deadline_us; /* of a statement that has led here */
+    if (before_us == 0 && context->statement_timeout_us != 0)
+        context->stop.deadline_us = sq_clock_now_us() + context->statement_timeout_us;
+    sq_status status = service_prepare_native(native->session->service, (const char *)prepare->sql.data,
+                                              prepare->sql.length, prepare->flags, err, ret_service, ret_consumed);
+    context->stop.deadline_us = before_us;
+    return status;
+}
+
 /* SQLite's result. SQLITE_OK and *ret_statement NULL: there is none in the text, of which *ret_consumed bytes were used. A
  * fatal failure has been said: -1. */
 static int prepare_statement(struct native *native, const struct prepare_request *prepare,
@@ -201,8 +215,7 @@ static int prepare_statement(struct native *native, const struct prepare_request
         native_set_error(native, "too many prepared statements");
         return SQLITE_ERROR;
     }
-    sq_status status = service_prepare_native(session->service, (const char *)prepare->sql.data, prepare->sql.length,
-                                              prepare->flags, &err, &service, ret_consumed);
+    sq_status status = compile(native, prepare, &err, &service, ret_consumed);
     native_apply_settings(native); /* some pragmas have their effect while they are compiled */
     if (status != SQ_OK)
         return native_is_fatal(native, &err) ? -1 : native_result_of(native, &err);
