@@ -268,7 +268,7 @@ static void give(struct native_calls *calls, const struct native_given *given, s
         native_call_give_error(calls, context, given->code, &given->message);
 }
 
-/* xColumn, or xRowid with a `context` of NULL: then *ret_rowid is set. */
+/* xColumn, with a `ret_rowid` of NULL; or xRowid, with a `context` of NULL. */
 static int get(struct native_cursor *cursor, const struct native_wish *wish, sqlite3_context *context,
                sqlite3_int64 *ret_rowid)
 {
@@ -279,7 +279,7 @@ static int get(struct native_cursor *cursor, const struct native_wish *wish, sql
         if (given.head.message.data != NULL)
             native_method_set_message(message, &given.head.message);
         give(calls_of(cursor), &given, context);
-        if (context == NULL && given.head.result == SQLITE_OK)
+        if (ret_rowid != NULL && given.head.result == SQLITE_OK)
             *ret_rowid = given.value.value.integer;
         return native_method_result(calls_of(cursor), given.head.result);
     }
@@ -297,7 +297,7 @@ static int get(struct native_cursor *cursor, const struct native_wish *wish, sql
             pgwire_cursor_fail(&call.answer);
         if (pgwire_cursor_is_done(&call.answer))
             give(call.calls, &given, context);
-        if (context == NULL && given.kind == NATIVE_GIVEN_VALUE)
+        if (ret_rowid != NULL && given.kind == NATIVE_GIVEN_VALUE)
             *ret_rowid = given.value.value.integer;
     }
     return native_method_end(&call, message, result);

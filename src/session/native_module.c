@@ -123,8 +123,10 @@ static int on_connect(sqlite3 *db, void *context, int count, const char *const *
 /* SQLite has let go of it. */
 static void drop_table(struct native_table *table)
 {
-    if (table->busy_count > 0)
-        sq_list_push_back(&table->module->calls->gone, &table->links);
+    struct native_calls *calls = table->module->calls;
+    sq_assert(calls != NULL || table->busy_count == 0);
+    if (calls != NULL && table->busy_count > 0)
+        sq_list_push_back(&calls->gone, &table->links);
     else
         native_table_free(table);
 }

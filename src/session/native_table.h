@@ -92,7 +92,7 @@ int native_table_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
 
 int native_cursor_open(sqlite3_vtab *base, sqlite3_vtab_cursor **ret_cursor);
 int native_cursor_close(sqlite3_vtab_cursor *base);
-int native_cursor_filter(sqlite3_vtab_cursor *base, int index, const char *text, int count, sqlite3_value **values);
+int native_cursor_filter(sqlite3_vtab_cursor *base, int number, const char *text, int count, sqlite3_value **values);
 int native_cursor_next(sqlite3_vtab_cursor *base);
 int native_cursor_eof(sqlite3_vtab_cursor *base);
 int native_cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int column);
