@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ahead.h"
 #include "client/calls.h"
 #include "client/outcome.h"
 
@@ -56,6 +57,7 @@ static void statement_free(struct client_statement *statement)
     free(statement->row);
     free(statement->values);
     free(statement->batch);
+    client_ahead_forget(statement);
     client_real.sqlite3_free(statement->message);
     client_real.sqlite3_free(statement->pending.message);
     free(statement->sql);
@@ -283,6 +285,7 @@ static void trip(struct client_statement *statement)
     bool is_open = statement->batch_code == SQLITE_ROW && statement->connection_number == remote->connection_number;
     if (is_open)
         client_request_tell(remote, NATIVE_RESET_ASYNC, statement->number, true);
+    client_ahead_forget(statement);
     client_real.sqlite3_free(statement->pending.message);
     free(statement->pending.message16);
     statement->pending = (struct client_error){.code = SQLITE_ABORT_ROLLBACK, .offset = -1};

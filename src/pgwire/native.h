@@ -120,7 +120,7 @@ enum native_function_part {
     NATIVE_PART_FINAL = 4,
 };
 
-enum native_step_flag { NATIVE_STEP_ANEW = 1 << 0 };
+enum native_step_flag { NATIVE_STEP_ANEW = 1 << 0, NATIVE_STEP_ON = 1 << 1 };
 enum native_attach_flag { NATIVE_ATTACH_CREATE = 1 << 0, NATIVE_ATTACH_READONLY = 1 << 1 };
 enum native_image_mode { NATIVE_IMAGE_REPLACE = 0, NATIVE_IMAGE_DESERIALIZE = 1 };
 

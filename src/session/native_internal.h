@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/map.h"
 #include "pgwire/cursor.h"
 #include "pgwire/native.h"
@@ -33,7 +34,8 @@
 #include "session/session_internal.h"
 
 enum {
-    NATIVE_BATCH_BYTES_MAX = 16 << 20, /* of rows in one answer; one row more may be behind */
+    NATIVE_BATCH_BYTES_MAX = 16 << 20,   /* of rows in one answer; one row more may be behind */
+    NATIVE_BATCH_US = 20 * SQ_US_PER_MS, /* then an answer is given with the rows that there are */
     NATIVE_BUFFER_KEEP_BYTES = 64 << 10,
     NATIVE_BATCH_KEEP_BYTES = 256 << 10, /* while a statement is in its middle */
 };

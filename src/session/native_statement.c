@@ -34,6 +34,7 @@ struct native_statement {
     struct sq_buf inner_rows;
     uint32_t row_count;
     uint32_t bytes_max;
+    int64_t run_until_us; /* sq_clock_coarse_us(); 0: as long as it takes */
     struct sq_buf parameters;
 };
 
@@ -191,6 +192,20 @@ static bool is_explain(const struct pgwire_bytes *sql)
     return sql_statement_inspect((const char *)sql->data, sql->length).is_explain;
 }
 
+/* Compiles; while the client's authorizer or collation hook is asked, statement_timeout holds, as for a statement that runs. */
+static sq_status compile(struct native *native, const struct prepare_request *prepare, struct sq_error *err,
+                         struct service_statement **ret_service, size_t *ret_consumed)
+{
+    struct service_context *context = &native->session->context;
+    int64_t before_us = context->stop.deadline_us; /* of a statement that has led here */
+    if (before_us == 0 && context->statement_timeout_us != 0)
+        context->stop.deadline_us = sq_clock_now_us() + context->statement_timeout_us;
+    sq_status status = service_prepare_native(native->session->service, (const char *)prepare->sql.data,
+                                              prepare->sql.length, prepare->flags, err, ret_service, ret_consumed);
+    context->stop.deadline_us = before_us;
+    return status;
+}
+
 /* SQLite's result. SQLITE_OK and *ret_statement NULL: there is none in the text, of which *ret_consumed bytes were used. A
  * fatal failure has been said: -1. */
 static int prepare_statement(struct native *native, const struct prepare_request *prepare,
@@ -211,8 +226,7 @@ static int prepare_statement(struct native *native, const struct prepare_request
     uint64_t plan_count = native_plan_count(native);
     bool was_explaining = native->is_explaining;
     native->is_explaining = native_module_is_any(native) && is_explain(&prepare->sql);
-    sq_status status = service_prepare_native(session->service, (const char *)prepare->sql.data, prepare->sql.length,
-                                              prepare->flags, &err, &service, ret_consumed);
+    sq_status status = compile(native, prepare, &err, &service, ret_consumed);
     native->is_explaining = was_explaining;
     native_apply_settings(native); /* some pragmas have their effect while they are compiled */
     if (status != SQ_OK)
@@ -357,7 +371,8 @@ static struct step_request get_step(struct pgwire_cursor *request)
     step.bytes_max = pgwire_get_u32(request);
     step.parameter_count = pgwire_get_u32(request);
     bool is_anew = (step.flags & NATIVE_STEP_ANEW) != 0;
-    if ((step.flags & ~NATIVE_STEP_ANEW) != 0 || (!is_anew && step.parameter_count != NATIVE_PARAMETERS_KEPT))
+    bool is_known = step.flags == 0 || step.flags == NATIVE_STEP_ANEW || step.flags == NATIVE_STEP_ON;
+    if (!is_known || (!is_anew && step.parameter_count != NATIVE_PARAMETERS_KEPT))
         pgwire_cursor_fail(request);
     return step;
 }
@@ -377,7 +392,8 @@ static sq_status on_row(struct sink *sink, const struct sq_value *values, size_t
         return sq_fail(err, SQ_LIMIT, "a row of the result is larger than max-row-size");
     }
     statement->row_count++;
-    sink->has_enough = sq_buf_length(rows) > statement->bytes_max;
+    sink->has_enough = sq_buf_length(rows) > statement->bytes_max ||
+                       (statement->run_until_us != 0 && sq_clock_coarse_us() > statement->run_until_us);
     return SQ_OK;
 }
 
@@ -417,13 +433,20 @@ static void on_stepped(struct native *native, struct native_work *work, int resu
         free_statement(statement);
 }
 
+/* Whether it has ended, or has not begun. */
+static bool is_at_rest(const struct native_statement *statement)
+{
+    enum query_stage stage = statement->work.query.stage;
+    return stage == QUERY_ENDED || stage == QUERY_NEW;
+}
+
 /* Runs the statement on, or anew. */
 static void run_statement(struct native_statement *statement, const struct step_request *step)
 {
     struct native *native = statement->native;
     struct query *query = &statement->work.query;
     /* One that has ended begins anew by itself, with what is bound to it. */
-    if (query->stage == QUERY_ENDED || query->stage == QUERY_NEW)
+    if (is_at_rest(statement))
         *query = (struct query){.statement = statement->service, .text = sqlite3_sql(statement->stmt)};
     query->row_limit = step->rows_max;
     statement->work.answer_cb = on_stepped;
@@ -433,6 +456,8 @@ static void run_statement(struct native_statement *statement, const struct step_
     statement->row_count = 0;
     statement->bytes_max = step->bytes_max < NATIVE_BATCH_BYTES_MAX ? step->bytes_max : NATIVE_BATCH_BYTES_MAX;
     statement->plan_count = native_plan_count(native);
+    /* One that writes is not held open for the sake of its first rows. */
+    statement->run_until_us = sqlite3_stmt_readonly(statement->stmt) != 0 ? sq_clock_coarse_us() + NATIVE_BATCH_US : 0;
     statement->is_running = true;
     bool was_explaining = native->is_explaining;
     native->is_explaining = sqlite3_stmt_isexplain(statement->stmt) != 0; /* it may be compiled anew */
@@ -501,6 +526,8 @@ void native_op_step(struct native *native, struct pgwire_cursor *request)
     struct native_statement *statement = native_find_statement(native, number);
     if (request->is_failed) {
         native_malformed(native);
+    } else if ((step.flags & NATIVE_STEP_ON) != 0 && statement != NULL && is_at_rest(statement)) {
+        answer_not_stepped(native, SQLITE_DONE);
     } else if (statement != NULL && !statement->is_running) {
         step_statement(statement, &step, request);
     } else if (skip_parameters(request, step.parameter_count)) {
