@@ -1,0 +1,70 @@
+/* repl/node.h: this server as a member of a replication group: primary, or replica of one.
+ *
+ *              --replica-of            promote
+ *   PRIMARY ◄──────────────── REPLICA ─────────► PRIMARY (a new timeline)
+ *      │ has seen a newer timeline
+ *      ▼
+ *   FENCED ──(told whom to follow)──► REPLICA: surplus transactions are set aside, then it heals
+ *
+ * What it knows outlives it: DATA_DIR/sqld.replication (docs/replication.md has the byte table) holds the group's system identifier, the timeline
+ * and the role.
+ *
+ * Threads: any, unless said otherwise. */
+#ifndef SQ_REPL_NODE_H
+#define SQ_REPL_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/status.h"
+#include "base/waker.h"
+#include "wal/log.h"
+
+struct engine_database;
+struct repl_node;
+
+enum repl_role { REPL_PRIMARY, REPL_REPLICA, REPL_FENCED };
+
+enum repl_role repl_node_role(struct repl_node *node);
+/* Every statement that writes asks: SQ_OK on a primary. Replica: SQ_READ_ONLY-like failure that says who the primary is (25006); fenced: 25006, says which
+ * timeline was seen and how to rejoin. */
+SQ_MUST_USE sq_status repl_node_check_writable(struct repl_node *node, struct sq_error *err);
+
+/* The primary as this replica reaches it: a URL (pgclient_target_parse), the host that is followed now first. The caller frees it with free(). NULL: not a
+ * replica, or without memory. */
+char *repl_node_upstream(struct repl_node *node);
+/* Whether the primary can be reached as far as is known: writes fail fast if not. */
+bool repl_node_is_connected(struct repl_node *node);
+
+/* Where `database` is. Primary: the position that covers everything published up to `rests_on` (an engine_position); LATER if the log has not taken it yet.
+ * Replica: what is applied and can be read now. */
+enum repl_known { REPL_KNOWN, REPL_KNOWN_LATER, REPL_KNOWN_NEVER };
+
+/* One who waits; embedded in its owner. */
+struct repl_wait {
+    struct sq_list links;
+    struct sq_waker *waker;
+    struct repl_database *database;
+    uint64_t wanted;
+};
+void repl_wait_init(struct repl_wait *wait, struct sq_waker *waker);
+/* KNOWN: *ret_position. LATER: the waker will be called; ask again. NEVER: no log is kept, or the disk failed. */
+enum repl_known repl_node_position(struct repl_node *node, struct engine_database *database, uint64_t rests_on,
+                                   struct repl_wait *wait, struct wal_position *ret_position);
+/* Replica: whether `database` can be read as of `position` or later: its timeline's history decides what is later. NEVER: it is on a timeline that this server's
+ * is not a continuation of. On a primary always KNOWN, unless the position is not of its history. */
+enum repl_known repl_node_has(struct repl_node *node, struct engine_database *database,
+                              const struct wal_position *position, struct repl_wait *wait);
+void repl_wait_withdraw(struct repl_node *node, struct repl_wait *wait);
+
+/* For consistency = bounded: how old what can be read here may be, in microseconds: since when this replica has been sure to have had everything. INT64_MAX: never was. 0 on a
+ * primary. */
+int64_t repl_node_staleness_us(struct repl_node *node, struct engine_database *database);
+
+/* Makes a replica a primary with a new timeline. Returns when writes are accepted. SQ_INVALID: it is one. */
+SQ_MUST_USE sq_status repl_node_promote(struct repl_node *node, struct sq_error *err);
+/* Follows another primary from now on (`url` NULL or "": the configured one). */
+SQ_MUST_USE sq_status repl_node_follow(struct repl_node *node, const char *url, struct sq_error *err);
+
+#endif
