@@ -786,7 +786,8 @@ static void *follow(void *argument)
     while (follower->txid < THREAD_FILES + 1) {
         sq_status status = fixture_follow(threads->f->log, follower, &err);
         sq_assert(status == SQ_OK || status == SQ_NOT_FOUND);
-        sq_assert(wal_log_end(threads->f->log).txid >= wal_log_synced(threads->f->log));
+        ltx_txid synced = wal_log_synced(threads->f->log);
+        sq_assert(wal_log_end(threads->f->log).txid >= synced);
     }
     return follower;
 }
