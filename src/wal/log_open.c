@@ -10,7 +10,7 @@
  *       │  [1-1][2-2]…                          │
  *
  * From `begin` on (file `marks`), the widest whole file that goes on from where the last one ended is taken, until there is
- * none. Files after `synced` are decoded to their end before they are believed; of those before it, header and
+ * none. Files after `synced`, and the last one, are decoded to their end before they are believed; of the others, header and
  * trailer are looked at. What is left over is removed; then the log is synced, which makes files of what was in tails, and
  * these are removed as well. */
 #include <dirent.h>
@@ -349,6 +349,41 @@ static sq_status choose(struct wal_log *log, struct candidates *candidates, stru
     return SQ_OK;
 }
 
+/* What the log ends with is what everybody goes by: a last file that was synced is not taken on trust. */
+static sq_status check_last(struct wal_log *log, struct candidates *candidates, struct sq_error *err)
+{
+    while (log->files.count > 0 && log_list_at(&log->files, log->files.count - 1)->is_written) {
+        const struct log_entry last = *log_list_at(&log->files, log->files.count - 1);
+        const struct candidate candidate = {.min_txid = last.min_txid, .max_txid = last.max_txid};
+        char name[LOG_NAME_BYTES];
+        log_entry_name(&last, name);
+        int fd = openat(log->dir_fd, name, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            return sq_fail_errno(err, errno, "cannot open '%s/%s'", log->path, name);
+        sq_status status = decode_whole(fd, last.bytes, err);
+        (void)close(fd);
+        if (status != SQ_CORRUPT)
+            return status;
+        tell_damaged(log, &candidate, err->text);
+        SQ_TRY(add_candidate(candidates, &candidate, err));
+        log->files.count--;
+        log->bytes -= last.bytes;
+    }
+    return SQ_OK;
+}
+
+/* Of the file that has become the last one. */
+static sq_status read_last_header(struct wal_log *log, struct sq_error *err)
+{
+    if (log->files.count == 0 || log->last_header.max_txid == log_end(log).txid)
+        return SQ_OK;
+    struct wal_log_reader *reader = NULL;
+    SQ_TRY(wal_log_reader_open(log, log_list_at(&log->files, log->files.count - 1)->min_txid - 1, err, &reader));
+    log->last_header = *wal_log_reader_header(reader);
+    wal_log_reader_close(reader);
+    return SQ_OK;
+}
+
 static sq_status remove_name(const struct wal_log *log, const char *name, struct sq_error *err)
 {
     if (unlinkat(log->dir_fd, name, 0) != 0 && errno != ENOENT)
@@ -414,6 +449,8 @@ sq_status log_recover(struct wal_log *log, struct sq_error *err)
     if (candidates.count > 0)
         qsort(candidates.items, candidates.count, sizeof(*candidates.items), compare);
     SQ_TRY(choose(log, &candidates, err));
+    SQ_TRY(check_last(log, &candidates, err));
+    SQ_TRY(read_last_header(log, err));
     ltx_txid end = log_end(log).txid;
     if (log->files.count == 0)
         log->begin_txid = end;

@@ -507,6 +507,29 @@ static void a_tail_is_read_as_far_as_it_is_whole(void **state)
     free(bytes);
 }
 
+static void a_damaged_last_file_is_found_although_it_was_synced(void **state)
+{
+    struct fixture *f = *state;
+    begin_synced(f);
+    append_synced(f, 1);
+    struct fixture_database before = f->database;
+    append_synced(f, 2);
+    char path[PATH_MAX + 64];
+    struct stat facts;
+    file_path(f, 3, 4, path);
+    forget_tail(f);
+    assert_int_equal(stat(path, &facts), 0);
+    flip_byte(path, facts.st_size - 16); /* the database's checksum */
+    reopen(f);
+    f->database = before;
+    assert_at_end(f);
+    struct ltx_header header;
+    assert_true(wal_log_last_header(f->log, &header));
+    assert_int_equal(header.max_txid, 2);
+    append(f, 1);
+    assert_followed(f);
+}
+
 static void opening_removes_what_was_being_written_and_leaves_what_is_others(void **state)
 {
     struct fixture *f = *state;
@@ -964,6 +987,7 @@ int main(void)
         TEST(a_changed_page_ends_the_log),
         TEST(a_file_with_more_behind_it_ends_the_log),
         TEST(a_tail_is_read_as_far_as_it_is_whole),
+        TEST(a_damaged_last_file_is_found_although_it_was_synced),
         TEST(opening_removes_what_was_being_written_and_leaves_what_is_others),
         TEST(a_renamed_file_is_not_believed),
         TEST(a_sync_makes_one_file_of_many),
