@@ -1,7 +1,8 @@
 /* engine/database.h: the databases of a data directory.
  *
  * A data directory holds one plain SQLite file NAME.db for each database, and `sqld.lock`, which keeps a second server
- * out. NAME.origin beside it says for whom it was made, if somebody has said so. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
+ * out. NAME.origin beside it says for whom it was made, if somebody has said so; the files in NAME.db-ltx/ are its log, if one is kept.
+ * They go and move with it. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
  *
  * Lifetime: the registry outlives every database; a database is counted with _ref/_unref, and one that is in use cannot
  * be dropped. Threads: all functions may be called from any thread. */
@@ -16,6 +17,7 @@
 #include "base/status.h"
 
 struct engine_durability;
+struct engine_follower_factory;
 struct engine_registry;
 struct engine_database;
 
@@ -42,6 +44,9 @@ size_t engine_cache_bytes(void);
 /* Opens (or makes) the data directory, locks it, and makes `default_name` if it does not exist. */
 SQ_MUST_USE sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
                                            struct engine_registry **ret_registry);
+/* Who follows the databases that are opened from now on (engine/follower.h); NULL: nobody. It outlives the registry. Before other threads
+ * use the registry. */
+void engine_registry_set_follower_factory(struct engine_registry *registry, struct engine_follower_factory *factory);
 /* All databases must have been given back. NULL is allowed. */
 void engine_registry_free(struct engine_registry *registry);
 
@@ -95,6 +100,14 @@ SQ_MUST_USE sq_status engine_database_make(struct engine_registry *registry, con
 /* Removes a database and its files. In use: SQ_BUSY, 55006. Not there: SQ_NOT_FOUND, 3D000. */
 SQ_MUST_USE sq_status engine_database_drop(struct engine_registry *registry, const char *name, struct sq_error *err);
 SQ_MUST_USE sq_status engine_database_rename(struct engine_registry *registry, const char *name, const char *new_name,
+                                             struct sq_error *err);
+
+/* For replicas. Puts the database file `file`, in WAL mode and without a WAL, on the same file system and on disk, in the place of database `name`'s; its log
+ * stays. The former file goes to `aside`, with all that was committed; NULL: is removed. In use: SQ_BUSY, 55006. Durable when it returns. */
+SQ_MUST_USE sq_status engine_database_install(struct engine_registry *registry, const char *name, const char *file,
+                                              const char *aside, struct sq_error *err);
+/* Like drop, for any database, also one that has a log and no file; `aside` as above. */
+SQ_MUST_USE sq_status engine_database_remove(struct engine_registry *registry, const char *name, const char *aside,
                                              struct sq_error *err);
 
 /* Calls `each_cb` with every database's name and file size in bytes, by name. The registry is not locked meanwhile. */

@@ -1,7 +1,7 @@
 /* wal/ltx.h: LTX files, version 3 (docs/ltx.md): one or more transactions as the pages they have changed.
  *
  * Encoder, decoder and compactor work on streams: an encoder puts bytes where it is told, a decoder is fed bytes as they come.
- * Memory: a page or two, and for the encoder 24 bytes for each page of the file (the index is at its end).
+ * Memory: a page or two, and for the encoder a few bytes for each page of the file (the index is at its end).
  *
  *     header (100) │ page frames, ascending, LZ4 │ 6 zero bytes │ page index │ trailer (16)
  *
@@ -27,6 +27,8 @@ enum {
 
 /* A transaction number: counts the commits of a database from 1. */
 typedef uint64_t ltx_txid;
+/* The largest that a file may have: the one after it is a number too. */
+#define LTX_TXID_MAX (UINT64_MAX - 1)
 
 struct ltx_header {
     uint32_t flags; /* 0 */
