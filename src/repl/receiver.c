@@ -275,9 +275,11 @@ static sq_status keep_alive(struct repl_receiver *receiver, uint64_t timeline, s
     return SQ_OK;
 }
 
-static int64_t deadline(const struct repl_receiver *receiver)
+static int64_t deadline(const struct repl_receiver *receiver, bool is_full)
 {
     int64_t at = receiver->heard_us + receiver->config.timeout_us;
+    if (is_full)
+        return at; /* all else waits for room */
     int64_t next = receiver->said_us + receiver->config.keepalive_us;
     if (next < at)
         at = next;
@@ -307,7 +309,7 @@ sq_status repl_receiver_produce(struct repl_receiver *receiver, int64_t now_us, 
     SQ_TRY(work(receiver, out, err));
     SQ_TRY(keep_alive(receiver, identity.timeline, out, err));
     SQ_TRY(sq_buf_check(out, err));
-    *ret_deadline_us = deadline(receiver);
+    *ret_deadline_us = deadline(receiver, sq_buf_length(out) >= receiver->config.high_water_bytes);
     return SQ_OK;
 }
 

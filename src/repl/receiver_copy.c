@@ -102,11 +102,13 @@ void receiver_database_work(struct receiver_database *database)
     sq_list_push_back(&database->receiver->work, &database->work_links);
 }
 
+/* Neither the file that has begun comes, nor one that checksums were read for. */
 static void abort_file(struct receiver_database *database)
 {
-    if (database->has_file)
+    if (database->has_file || database->has_sums)
         database->copy->ops->abort_cb(database->copy);
     database->has_file = false;
+    database->has_sums = false;
 }
 
 static void close_copy(struct receiver_database *database)
@@ -369,6 +371,8 @@ static bool continues(const struct receiver_database *database, const struct rep
         return false;
     if (is_heal)
         return file->min_txid == file->max_txid;
+    if (view->incarnation != 0 && file->incarnation != view->incarnation)
+        return false;
     return file->timeline == view->written.timeline && file->min_txid <= view->written.txid + 1 &&
            file->max_txid > view->written.txid && file->total_bytes > 0;
 }
@@ -390,6 +394,7 @@ static sq_status begin_file(struct receiver_database *database, const struct rep
                                                  .max_txid = file->max_txid,
                                                  .timeline = file->timeline,
                                                  .checksum = file->checksum,
+                                                 .incarnation = file->incarnation,
                                                  .bytes = file->total_bytes};
     sq_status status = database->copy->ops->begin_cb(database->copy, &database->intent, &reason);
     if (status == SQ_BUSY)
@@ -410,8 +415,10 @@ static void end_file(struct receiver_database *database)
         trouble(database, phase, &reason);
         return;
     }
-    if (database->intent.is_heal)
+    if (database->intent.is_heal) {
+        database->has_sums = false;
         database->phase = RECEIVER_FOLLOWING;
+    }
     receiver_database_work(database);
 }
 
@@ -500,8 +507,10 @@ static void tell_start(struct receiver_database *database, const struct repl_cop
 {
     struct replication_message message = message_of(database, REPLICATION_START_AT);
     message.start.is_known = database->phase == RECEIVER_FOLLOWING;
-    if (message.start.is_known)
+    if (message.start.is_known) {
         message.start.position = to_wire(&view->written);
+        message.start.incarnation = view->incarnation;
+    }
     replication_put(out, &message);
     database->is_start_due = false;
 }
@@ -554,6 +563,7 @@ static sq_status tell_sums(struct receiver_database *database, struct sq_buf *ou
     size_t count = 0;
     bool is_end = false;
     struct sq_error reason;
+    database->has_sums = true;
     sq_status status = database->copy->ops->sums_cb(database->copy, database->page_bytes, database->next_page, sums,
                                                     REPL_SUMS_COUNT_MAX, &reason, &count, &is_end);
     if (status != SQ_OK) {

@@ -42,6 +42,8 @@ struct receiver_database {
     uint32_t attempt; /* 0: none yet */
     struct repl_copy *copy;
     bool has_file;
+    bool
+        has_sums; /* checksums have been read: the store applies nothing until the healing file is there, or it is told that none comes */
     struct repl_file_intent intent;
     uint64_t offset;     /* of the file's next byte */
     uint32_t page_bytes; /* RECEIVER_SUMS: of the primary's */

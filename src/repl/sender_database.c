@@ -169,8 +169,15 @@ sq_status sender_database_new(struct repl_sender *sender, const struct repl_data
     sq_list_push_back(&sender->databases, &database->links);
     pthread_mutex_unlock(&sender->mutex);
     sender->new_count++;
-    sender_database_work(database);
     return SQ_OK;
+}
+
+/* The replica knows no database of this name any more. */
+static void forget_name(struct sender_database *database)
+{
+    struct sq_map *by_name = &database->sender->by_name;
+    if (sq_map_get(by_name, database->name, strlen(database->name)) == database)
+        sq_map_remove(by_name, database->name, strlen(database->name));
 }
 
 void sender_database_free(struct sender_database *database)
@@ -180,6 +187,7 @@ void sender_database_free(struct sender_database *database)
     sq_list_remove(&database->work_links);
     if (database->phase == SENDER_NEW)
         sender->new_count--;
+    forget_name(database);
     sq_map_remove(&sender->by_number, &database->number, sizeof(database->number));
     pthread_mutex_lock(&sender->mutex);
     sq_list_remove(&database->links);
@@ -220,6 +228,7 @@ static sq_status take_start(struct sender_database *database, const struct repli
     database->is_attempt_over = false;
     database->is_refused = false;
     database->is_known = start->is_known;
+    database->incarnation = start->incarnation;
     if (start->is_known)
         database->sent = sender_from_wire(&start->position);
     database->phase = start->is_known ? SENDER_FOLLOW : SENDER_HEAL_WAITS;
@@ -422,6 +431,8 @@ static enum relation relate(const struct sender_database *database, const struct
 {
     const struct wal_position *at = &database->sent;
     ltx_txid end = 0;
+    if (at->txid > 0 && database->incarnation != view->incarnation)
+        return RELATION_DIVERGED; /* a database of the same name */
     if (!timeline_end(database, at, &end) || at->txid > end || at->txid < view->begin.txid)
         return RELATION_DIVERGED;
     if (at->txid == view->begin.txid && at->checksum != view->begin.checksum)
@@ -510,6 +521,7 @@ static sq_status send_file(struct sender_database *database, struct sq_buf *out,
     message.file.max_txid = file->max_txid;
     message.file.timeline = file->timeline;
     message.file.checksum = file->post_checksum;
+    message.file.incarnation = database->view_incarnation;
     message.file.total_bytes = file->bytes;
     size_t begun = replication_put_begin(out, &message);
     if (!sq_buf_reserve(out, length))
@@ -526,6 +538,7 @@ static sq_status send_file(struct sender_database *database, struct sq_buf *out,
     database->offset += length;
     if (length == left) {
         database->has_file = false;
+        database->incarnation = database->view_incarnation;
         database->sent =
             (struct wal_position){.timeline = file->timeline, .txid = file->max_txid, .checksum = file->post_checksum};
     }
@@ -564,6 +577,7 @@ static void replace_by_empty(struct sender_database *database, struct sq_buf *ou
 {
     struct replication_message message = message_of(database, REPLICATION_DROPPED);
     replication_put(out, &message);
+    forget_name(database);
     close_feed(database);
     forget_attempt(database);
     database->is_attempt_over = true;
@@ -615,6 +629,7 @@ static void exchange_has_ended(struct sender_database *database)
     close_exchange(database);
     database->is_known = true;
     database->sent = database->heal_position;
+    database->incarnation = database->view_incarnation;
     database->proof_txid = database->heal_position.txid;
     database->phase = SENDER_FOLLOW;
 }
@@ -631,6 +646,7 @@ static sq_status send_exchange(struct sender_database *database, struct sq_buf *
     message.file.max_txid = database->heal_position.txid;
     message.file.timeline = database->heal_position.timeline;
     message.file.checksum = database->heal_position.checksum;
+    message.file.incarnation = database->view_incarnation;
     size_t begun = replication_put_begin(out, &message);
     if (!sq_buf_reserve(out, REPL_CHUNK_BYTES_MAX))
         return sq_buf_check(out, err);
@@ -691,6 +707,7 @@ static sq_status feed_step(struct sender_database *database, struct sq_buf *out,
     case REPL_FEED_READY:
         break;
     }
+    database->view_incarnation = view.incarnation;
     tell_end(database, &view, out);
     if (database->phase == SENDER_FOLLOW)
         return follow(database, &view, out, err, ret_is_more);
@@ -701,13 +718,25 @@ static sq_status feed_step(struct sender_database *database, struct sq_buf *out,
     return exchange_step(database, out, err, ret_is_more);
 }
 
-static void announce(struct sender_database *database, struct sq_buf *out)
+/* Not before another one of the name has gone: the list was read while that happened, and is read again. */
+static sq_status announce(struct sender_database *database, struct sq_buf *out, struct sq_error *err)
 {
+    struct repl_sender *sender = database->sender;
     struct replication_message message = message_of(database, REPLICATION_DATABASE);
-    message.name = (struct pgwire_text){.data = database->name, .length = strlen(database->name)};
+    size_t length = strlen(database->name);
+    if (sq_map_get(&sender->by_name, database->name, length) != NULL) {
+        sender->is_scan_due = true;
+        delay(database, SENDER_RETRY_US);
+        return SQ_OK;
+    }
+    sq_status status = sq_map_put(&sender->by_name, database->name, length, database, NULL);
+    if (status != SQ_OK)
+        return sq_fail(err, status, "database '%s' of a replica", database->name);
+    message.name = (struct pgwire_text){.data = database->name, .length = length};
     replication_put(out, &message);
     database->phase = SENDER_TOLD;
-    database->sender->new_count--;
+    sender->new_count--;
+    return SQ_OK;
 }
 
 static void tell_unavailable(struct sender_database *database, struct sq_buf *out)
@@ -727,7 +756,7 @@ sq_status sender_database_step(struct sender_database *database, struct sq_buf *
     struct replication_message message = message_of(database, REPLICATION_DROPPED);
     switch (database->phase) {
     case SENDER_NEW:
-        announce(database, out);
+        SQ_TRY(announce(database, out, err));
         break;
     case SENDER_TOLD:
         break;

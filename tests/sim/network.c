@@ -370,6 +370,37 @@ void network_node_died(struct node *node)
     }
 }
 
+static void tell_sent(void *context, const struct repl_sender_figures *figures)
+{
+    const struct link *link = context;
+    tell("node %d to node %d, %s: %s, end %llu/%llu, sent %llu/%llu, durable %llu/%llu", link->primary.node->id,
+         link->replica.node->id, figures->name, figures->state, (unsigned long long)figures->end.timeline,
+         (unsigned long long)figures->end.txid, (unsigned long long)figures->sent.timeline,
+         (unsigned long long)figures->sent.txid, (unsigned long long)figures->durable.timeline,
+         (unsigned long long)figures->durable.txid);
+}
+
+static void tell_received(void *context, const struct repl_receiver_figures *figures)
+{
+    const struct link *link = context;
+    tell("node %d, %s: %s, end %llu/%llu, written %llu/%llu, durable %llu/%llu %s", link->replica.node->id,
+         figures->name, figures->state, (unsigned long long)figures->end.timeline,
+         (unsigned long long)figures->end.txid, (unsigned long long)figures->written.timeline,
+         (unsigned long long)figures->written.txid, (unsigned long long)figures->durable.timeline,
+         (unsigned long long)figures->durable.txid, figures->reason);
+}
+
+void network_tell(void)
+{
+    SQ_LIST_FOREACH (links, &all_links) {
+        struct link *link = SQ_CONTAINER_OF(links, struct link, all);
+        if (link->sender != NULL)
+            repl_sender_each(link->sender, world->now_us, link, tell_sent);
+        if (link->receiver != NULL)
+            repl_receiver_each(link->receiver, link, tell_received);
+    }
+}
+
 void network_free(void)
 {
     for (struct sq_list *links = sq_list_pop_front(&all_links); links != NULL; links = sq_list_pop_front(&all_links)) {

@@ -370,8 +370,8 @@ void node_promote(struct node *node, uint64_t timeline)
         database->disk = database->now;
         database->is_corrupt = database->is_healing = database->is_paused = database->is_syncing = false;
         database->applied.checksum = database->durable.checksum;
-        database->incarnation =
-            database->now.count > 0 ? world->txns[database->now.content[0]].incarnation : ++world->incarnation_count;
+        if (database->incarnation == 0)
+            database->incarnation = ++world->incarnation_count;
         database->record_count = 0;
         database->synced_txid = database->durable.txid;
         database->synced_pages = database->disk;
@@ -399,6 +399,7 @@ static void become_replica(struct node *node)
             log_restart(&database->log, &database->durable);
         }
         database->is_known = database->is_disk_known = true;
+        database->disk_incarnation = database->incarnation;
         database->is_syncing = false;
     }
     node->pending_count = 0;

@@ -115,7 +115,7 @@ static void tidy(struct node *node)
         if (!log->exists)
             continue;
         if (dice_chance(30)) {
-            log_compact(log);
+            log_compact(log, node->role == REPLICA ? UINT64_MAX : database->synced_txid);
         } else if (dice_chance(20) && log->file_count > 0 && node->role == REPLICA) {
             log_trim(log, (size_t)dice_below(log->file_count + 1));
         } else if (dice_chance(20) && log->file_count > 0) {
@@ -384,8 +384,10 @@ static void judge_day(void)
         if (last == NULL && primary->pending_count == 0)
             break;
     }
-    if (last != NULL)
+    if (last != NULL) {
+        network_tell();
         violate("all become equal", "%s is not", last->name);
+    }
     if (primary->pending_count > 0 && world->options.sync_count < (unsigned)world->node_count)
         violate("all is acknowledged", "%zu commits are not", primary->pending_count);
     check_acks(primary);
@@ -411,7 +413,7 @@ static void make_group(void)
         node_commit(primary);
     for (int i = 1; i < world->node_count; i++) {
         if (!world->options.has_promotions && dice_chance(10))
-            memcpy(world->nodes[i]->wanted, dice_chance(50) ? "a*" : "!b1", 4);
+            snprintf(world->nodes[i]->wanted, sizeof(world->nodes[i]->wanted), "%s", dice_chance(50) ? "a*" : "!b1");
         int upstream = dice_chance(60) ? 0 : (int)dice_below((uint64_t)i);
         if (world->nodes[upstream]->wanted[0] != '\0')
             upstream = 0;

@@ -154,6 +154,7 @@ static void look(struct repl_feed *base, struct repl_feed_view *ret_view)
                (node->role != REPLICA || (database->is_known && !database->is_healing && !database->must_heal))) {
         view.state = REPL_FEED_READY;
         view.page_bytes = database->now.page_bytes;
+        view.incarnation = database->incarnation;
         view.begin = database->log.begin;
         view.end = node->role == REPLICA ? database->durable : log_end(&database->log);
     }

@@ -59,12 +59,13 @@ static const struct sample {
                .max_txid = 4,
                .timeline = 1,
                .checksum = CHECK(9),
+               .incarnation = 8,
                .total_bytes = 3,
                .data = DATA("abc")}},
-     BYTES("F\0\0\0\7\0\0\0\2\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\1\x80\0\0\0\0\0\0\11\0\0"
-           "\0\0\0\0\0\3"
+     BYTES("F\0\0\0\7\0\0\0\2\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\1\x80\0\0\0\0\0\0\11"
+           "\0\0\0\0\0\0\0\10\0\0\0\0\0\0\0\3"
            "abc"),
-     1 + 8 + 9 + 40},
+     1 + 8 + 9 + 48},
     {replication_primary_decode,
      {.type = REPLICATION_FILE,
       .number = 7,
@@ -91,8 +92,8 @@ static const struct sample {
      {.type = REPLICATION_START_AT,
       .number = 7,
       .attempt = 1,
-      .start = {.is_known = true, .position = POSITION(1, 2, CHECK(3))}},
-     BYTES("S\0\0\0\7\0\0\0\1\1" POSITION_BYTES("\1", "\2", "\3")),
+      .start = {.is_known = true, .position = POSITION(1, 2, CHECK(3)), .incarnation = 4}},
+     BYTES("S\0\0\0\7\0\0\0\1\1" POSITION_BYTES("\1", "\2", "\3") "\0\0\0\0\0\0\0\4"),
      0},
     {replication_replica_decode,
      {.type = REPLICATION_SUMS,
