@@ -29,8 +29,8 @@ enum {
     REPLICATION_CHUNK_BYTES_MAX = 65536, /* of a file, in one message */
     REPLICATION_SUMS_COUNT_MAX = 4096,   /* page checksums in one message */
     REPLICATION_MESSAGE_BYTES_MAX = 5 + 96 + REPLICATION_CHUNK_BYTES_MAX, /* a whole CopyData */
-    REPLICATION_TIMELINE_MAX = INT32_MAX,
 };
+#define REPLICATION_TIMELINE_MAX ((uint64_t)INT64_MAX)
 #define REPLICATION_TXID_MAX ((uint64_t)INT64_MAX)
 #define REPLICATION_PAGE_COUNT_MAX UINT32_C(0xfffffffe) /* sqlite.org/limits.html */
 

@@ -121,11 +121,17 @@ static void close_copy(struct receiver_database *database)
     repl_wakeup_withdraw(&database->wakeup);
 }
 
-/* No end is known any more; as_of_us stays true. */
-static void forget_end(struct receiver_database *database, const struct repl_copy_view *view)
+/* Before something makes it less current than it is. */
+static void keep_as_of(struct receiver_database *database, const struct repl_copy_view *view)
 {
     if (is_current(database, view) && database->receiver->as_of_us > database->as_of_us)
         database->as_of_us = database->receiver->as_of_us;
+}
+
+/* No end is known any more; as_of_us stays true. */
+static void forget_end(struct receiver_database *database, const struct repl_copy_view *view)
+{
+    keep_as_of(database, view);
     database->has_end = false;
     database->mark_count = 0;
 }
@@ -309,8 +315,7 @@ static void take_told(struct receiver_database *database, const struct replicati
     struct repl_copy_view view = look(database);
     int64_t as_of_us = told->age_us < told->echo_us ? told->echo_us - told->age_us : 0;
     struct receiver_mark mark = {.as_of_us = as_of_us, .timeline = told->end.timeline, .txid = told->end.txid};
-    if (is_current(database, &view) && database->receiver->as_of_us > database->as_of_us)
-        database->as_of_us = database->receiver->as_of_us;
+    keep_as_of(database, &view);
     database->end = from_wire(&told->end);
     database->has_end = true;
     /* Of two ends as of the same moment the first one will do; without room the newest mark is given up. */
@@ -345,7 +350,8 @@ static sq_status take_heal(struct receiver_database *database, const struct repl
         return fail(database, err, "it heals already");
     struct repl_copy_view view = look(database);
     log_event(SQ_LOG_INFO, database, "the primary has a snapshot to heal with", "");
-    forget_end(database, &view);
+    keep_as_of(database, &view);
+    database->mark_count = 0; /* of another history, perhaps; the end is one of the primary's, and stays */
     abort_file(database);
     database->phase = RECEIVER_SUMS;
     database->page_bytes = heal->page_bytes;
@@ -371,7 +377,7 @@ static bool continues(const struct receiver_database *database, const struct rep
         return false;
     if (is_heal)
         return file->min_txid == file->max_txid;
-    if (view->incarnation != 0 && file->incarnation != view->incarnation)
+    if (view->written.txid > 0 && file->incarnation != view->incarnation)
         return false;
     return file->timeline == view->written.timeline && file->min_txid <= view->written.txid + 1 &&
            file->max_txid > view->written.txid && file->total_bytes > 0;

@@ -83,9 +83,10 @@ struct repl_receiver {
     bool is_list_known;
     bool is_stalled; /* the store has no room: silence is ours */
     int64_t now_us;
-    int64_t heard_us;
-    int64_t said_us;  /* our clock, last told */
-    int64_t asked_us; /* 0: not since the primary spoke */
+    int64_t heard_us;  /* when bytes came */
+    size_t left_bytes; /* of the input, by the last run */
+    int64_t said_us;   /* our clock, last told */
+    int64_t asked_us;  /* 0: not since the primary spoke */
     bool is_alive_due;
     bool is_probe_due;
     int64_t as_of_us; /* under the mutex: all ends that were told are everything as of then; 0: not known */

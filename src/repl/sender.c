@@ -135,14 +135,19 @@ static sq_status take_alive(struct repl_sender *sender, const struct replication
     return sender_check_timeline(sender, pulse->timeline, err);
 }
 
+void repl_sender_heard(struct repl_sender *sender, int64_t now_us)
+{
+    sq_assert(now_us >= sender->now_us);
+    sender->now_us = sender->heard_us = now_us;
+    sender->asked_us = 0;
+}
+
 sq_status repl_sender_take(struct repl_sender *sender, int64_t now_us, const uint8_t *bytes, size_t length,
                            struct sq_error *err)
 {
     struct replication_message message;
-    sq_assert(now_us >= sender->now_us);
     SQ_TRY(replication_replica_decode(bytes, length, err, &message));
-    sender->now_us = sender->heard_us = now_us;
-    sender->asked_us = 0;
+    repl_sender_heard(sender, now_us);
     if (message.type == REPLICATION_ALIVE) {
         sender->echo_us = message.pulse.clock_us;
         return take_alive(sender, &message.pulse, err);
@@ -202,22 +207,22 @@ static sq_status scan(struct repl_sender *sender, struct sq_error *err)
 static sq_status drain(struct repl_sender *sender, struct sq_buf *out, struct sq_error *err)
 {
     int64_t echo_us = sender->echo_us;
-    struct repl_wakeup *wakeup = NULL;
+    bool is_drained = false;
     if (sender->config.push_interval_us > 0) {
         if (sender->now_us < sender->push_at_us)
             return SQ_OK;
         sender->push_at_us = sender->now_us + sender->config.push_interval_us;
     }
-    while (sq_buf_length(out) < sender->config.high_water_bytes) {
-        wakeup = repl_wakeups_take(&sender->wakeups);
+    while (!is_drained && sq_buf_length(out) < sender->config.high_water_bytes) {
+        struct repl_wakeup *wakeup = repl_wakeups_take(&sender->wakeups);
         if (wakeup == NULL)
-            break;
-        if (wakeup == &sender->source_wakeup)
+            is_drained = true;
+        else if (wakeup == &sender->source_wakeup)
             sender->is_scan_due = true;
         else
             sender_database_woken(SQ_CONTAINER_OF(wakeup, struct sender_database, wakeup), out);
     }
-    if (wakeup == NULL)
+    if (is_drained)
         sender->safe_echo_us = echo_us;
     return sq_buf_check(out, err);
 }
@@ -336,6 +341,8 @@ sq_status repl_sender_run(struct repl_sender *sender, int64_t now_us, int64_t wa
     struct pgwire_frame frame;
     size_t needed = 0;
     enum pgwire_frame_result result = PGWIRE_FRAME_NEED_MORE;
+    if (sq_buf_length(in) > sender->left_bytes)
+        repl_sender_heard(sender, now_us);
     while ((result = pgwire_frame_next(sq_buf_bytes(in), sq_buf_length(in), sender->config.message_bytes_max, err,
                                        &frame, &needed)) == PGWIRE_FRAME_READY) {
         if (frame.type == PGWIRE_COPY_DONE)
@@ -345,6 +352,7 @@ sq_status repl_sender_run(struct repl_sender *sender, int64_t now_us, int64_t wa
         SQ_TRY(repl_sender_take(sender, now_us, frame.body, frame.body_length, err));
         sq_buf_consume(in, frame.total_bytes);
     }
+    sender->left_bytes = sq_buf_length(in);
     if (result == PGWIRE_FRAME_BAD)
         return SQ_PROTOCOL;
     return repl_sender_produce(sender, now_us, wall_us, out, err, ret_deadline_us);

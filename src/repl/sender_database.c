@@ -15,9 +15,9 @@
  *     sent.checksum. Anything else heals.
  *  3. `sent` moves only when the last byte of a file, or a Timeline, was put into the output: a status beyond it is a lie.
  *  4. A replica's durable position is passed on only from proof_txid on: where our log has been seen to have the replica's checksum, or what the replica has
- *     verified against a file of ours.
- *  5. A replica that is ahead of us is waited for if we are a replica, and healed if we are the primary: who writes cannot be behind.
- *  6. At most REPL_SENDER_EXCHANGES_MAX exchanges are open; each belongs to a database in HEAL_PREPARES, _SUMS or _DATA. */
+ *     verified against a file of ours. *  5. A replica that is ahead of us is healed, but not while we may be behind ourselves: who writes never is; a replica is not if it has had everything
+ *     later than the other one said its position, which the primary had before.
+*  6. At most REPL_SENDER_EXCHANGES_MAX exchanges are open; each belongs to a database in HEAL_PREPARES, _SUMS or _DATA. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -225,6 +225,7 @@ static sq_status take_start(struct sender_database *database, const struct repli
         SQ_TRY(sender_check_timeline(database->sender, start->position.timeline, err));
     forget_attempt(database);
     database->attempt = message->attempt;
+    database->sent_us = database->sender->now_us;
     database->is_attempt_over = false;
     database->is_refused = false;
     database->is_known = start->is_known;
@@ -374,7 +375,7 @@ static void tell_end(struct sender_database *database, const struct repl_feed_vi
                                                       .end = sender_to_wire(&view->end),
                                                       .clock_us = sender->wall_us,
                                                       .echo_us = sender->echo_us,
-                                                      .age_us = sender->age_us};
+                                                      .age_us = view->age_us};
     replication_put(out, &message);
     database->has_told = true;
     database->told = view->end;
@@ -441,9 +442,9 @@ static enum relation relate(const struct sender_database *database, const struct
         return at->checksum == view->end.checksum ? RELATION_SAME : RELATION_DIVERGED;
     if (at->txid < view->end.txid)
         return RELATION_BEHIND;
-    struct repl_identity identity;
-    database->sender->source->ops->identity_cb(database->sender->source, &identity);
-    return identity.is_primary ? RELATION_DIVERGED : RELATION_AHEAD; /* invariant 5 */
+    int64_t now_us = database->sender->now_us;
+    bool is_settled = view->age_us < now_us - database->sent_us; /* invariant 5 */
+    return is_settled ? RELATION_DIVERGED : RELATION_AHEAD;
 }
 
 /* Whether the open file can be sent to who is at `sent` (invariants 1, 2), and a timeline may begin before it. */
@@ -539,6 +540,7 @@ static sq_status send_file(struct sender_database *database, struct sq_buf *out,
     if (length == left) {
         database->has_file = false;
         database->incarnation = database->view_incarnation;
+        database->sent_us = database->sender->now_us;
         database->sent =
             (struct wal_position){.timeline = file->timeline, .txid = file->max_txid, .checksum = file->post_checksum};
     }
@@ -562,6 +564,7 @@ static sq_status follow(struct sender_database *database, const struct repl_feed
     case RELATION_BEHIND:
         return open_file(database, view, out, ret_is_more);
     case RELATION_AHEAD:
+        delay(database, SENDER_LOOK_US);
         return SQ_OK;
     case RELATION_DIVERGED:
         break;
@@ -629,6 +632,7 @@ static void exchange_has_ended(struct sender_database *database)
     close_exchange(database);
     database->is_known = true;
     database->sent = database->heal_position;
+    database->sent_us = database->sender->now_us;
     database->incarnation = database->view_incarnation;
     database->proof_txid = database->heal_position.txid;
     database->phase = SENDER_FOLLOW;

@@ -12,6 +12,7 @@
 
 enum {
     SENDER_LAG_SAMPLES_MAX = 16,
+    SENDER_LOOK_US = 1000 * 1000, /* at one who is ahead */
     SENDER_RETRY_US = 100 * 1000, /* after a look at the log that did not fit together */
 };
 
@@ -56,6 +57,7 @@ struct sender_database {
     bool is_listed; /* the scan that is on has seen it */
     enum sender_phase phase;
     uint32_t attempt;     /* of the last StartAt; 0: none */
+    int64_t sent_us;      /* when the replica said, or was sent, `sent` */
     bool is_refused;      /* the replica does not follow it, now or at all */
     bool is_attempt_over; /* what still comes of it is not looked at */
     struct repl_feed *feed;
@@ -104,9 +106,10 @@ struct repl_sender {
     int64_t now_us;
     int64_t wall_us;
     int64_t age_us;
-    int64_t heard_us; /* when the replica said something */
-    int64_t kept_us;  /* when the last keepalive was said */
-    int64_t asked_us; /* when it was asked for an answer; 0: not since it spoke */
+    int64_t heard_us;  /* when bytes of the replica's came */
+    size_t left_bytes; /* of the input, by the last run */
+    int64_t kept_us;   /* when the last keepalive was said */
+    int64_t asked_us;  /* when it was asked for an answer; 0: not since it spoke */
     int64_t push_at_us;
     bool is_answer_due;
     int64_t echo_us;      /* the replica's clock, read last */

@@ -61,7 +61,7 @@ struct repl_file_intent {
     ltx_txid max_txid; /* of a log's file: above written */
     uint64_t timeline;
     uint64_t checksum;    /* of the database after it */
-    uint64_t incarnation; /* becomes the copy's: with a healing file, or the first one of all. Else it is the same */
+    uint64_t incarnation; /* becomes the copy's with a healing file, or after txid 0; else it is the same */
     uint64_t bytes;       /* 0: not known before the end */
 };
 

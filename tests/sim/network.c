@@ -383,11 +383,11 @@ static void tell_sent(void *context, const struct repl_sender_figures *figures)
 static void tell_received(void *context, const struct repl_receiver_figures *figures)
 {
     const struct link *link = context;
-    tell("node %d, %s: %s, end %llu/%llu, written %llu/%llu, durable %llu/%llu %s", link->replica.node->id,
+    tell("node %d, %s: %s, end %llu/%llu, written %llu/%llu, durable %llu/%llu, as of %lld %s", link->replica.node->id,
          figures->name, figures->state, (unsigned long long)figures->end.timeline,
          (unsigned long long)figures->end.txid, (unsigned long long)figures->written.timeline,
          (unsigned long long)figures->written.txid, (unsigned long long)figures->durable.timeline,
-         (unsigned long long)figures->durable.txid, figures->reason);
+         (unsigned long long)figures->durable.txid, (long long)figures->as_of_us, figures->reason);
 }
 
 void network_tell(void)
