@@ -14,7 +14,7 @@
  *     it was asked for to heal. Everything else breaks the protocol.
  *  2. A position is said only of a copy that follows, and is the store's own: durable is true after a crash.
  *  3. After Heal nothing is said of positions until the healing file is applied.
- *  4. As of `as_of_us` of our clock, everything that the primary had then is applied here. */
+ *  4. As of `as_of_us` of our clock, everything that the primary had then is durable here: who reads from us is told ends that are. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +66,7 @@ static struct repl_copy_view look(const struct receiver_database *database)
 static bool is_current(const struct receiver_database *database, const struct repl_copy_view *view)
 {
     return database->phase == RECEIVER_FOLLOWING && database->has_end && view->state == REPL_COPY_READY &&
-           covers(&view->applied, database->end.timeline, database->end.txid);
+           covers(&view->durable, database->end.timeline, database->end.txid);
 }
 
 static void publish(struct receiver_database *database)
@@ -521,12 +521,12 @@ static void tell_start(struct receiver_database *database, const struct repl_cop
     database->is_start_due = false;
 }
 
-/* What was applied may make us know that we are younger than we thought. */
+/* What is durable may make us know that we are younger than we thought. */
 static void pass_marks(struct receiver_database *database, const struct repl_copy_view *view)
 {
     size_t passed = 0;
     while (passed < database->mark_count &&
-           covers(&view->applied, database->marks[passed].timeline, database->marks[passed].txid))
+           covers(&view->durable, database->marks[passed].timeline, database->marks[passed].txid))
         passed++;
     if (passed == 0)
         return;

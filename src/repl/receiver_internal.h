@@ -57,13 +57,13 @@ struct receiver_database {
     char *reason;                   /* of the last trouble; may be NULL */
     bool has_end;
     struct wal_position end;
-    struct receiver_mark marks[RECEIVER_MARKS_MAX]; /* ascending, of ends that are not applied yet */
+    struct receiver_mark marks[RECEIVER_MARKS_MAX]; /* ascending, of ends that are not durable yet */
     size_t mark_count;
     int64_t as_of_us; /* 0: not known */
     /* What others may see, under the receiver's mutex; published by its own thread. */
     struct repl_receiver_figures shown;
     enum receiver_phase shown_phase;
-    bool is_shown_current; /* shown: all that was told was applied: as old as the last keepalive says */
+    bool is_shown_current; /* shown: all that was told is durable: as old as the last keepalive says */
 };
 
 struct repl_receiver {

@@ -290,10 +290,27 @@ static bool is_possible(const struct sender_database *database, const struct rep
     return true;
 }
 
+/* Invariant 4. */
+static void report_durable(struct sender_database *database)
+{
+    struct repl_sender_owner *owner = database->sender->owner;
+    struct wal_position durable = sender_from_wire(&database->status.durable);
+    if (durable.txid > 0 && durable.txid >= database->proof_txid)
+        owner->ops->durable_cb(owner, database->number, &durable);
+}
+
+/* From `txid` on the replica's positions are ours; what it has said may be among them. */
+static void note_proof(struct sender_database *database, ltx_txid txid)
+{
+    if (txid >= database->proof_txid)
+        return;
+    database->proof_txid = txid;
+    report_durable(database);
+}
+
 static sq_status take_status(struct sender_database *database, const struct replication_status *status,
                              struct sq_error *err)
 {
-    struct repl_sender *sender = database->sender;
     if (!is_possible(database, status))
         return fail(database, err, "a position that it was not sent");
     database->status = *status;
@@ -311,10 +328,7 @@ static sq_status take_status(struct sender_database *database, const struct repl
     }
     if (status->durable.txid > 0)
         database->feed->ops->hold_cb(database->feed, status->durable.txid);
-    if (status->durable.txid > 0 && status->durable.txid >= database->proof_txid) {
-        struct wal_position durable = sender_from_wire(&status->durable);
-        sender->owner->ops->durable_cb(sender->owner, database->number, &durable);
-    }
+    report_durable(database);
     return SQ_OK;
 }
 
@@ -490,8 +504,7 @@ static sq_status open_file(struct sender_database *database, const struct repl_f
         return SQ_OK;
     }
     ltx_txid proof = database->file.min_txid == database->sent.txid + 1 ? database->sent.txid : database->file.max_txid;
-    if (proof < database->proof_txid)
-        database->proof_txid = proof;
+    note_proof(database, proof);
     if (database->file.timeline != database->sent.timeline)
         tell_timeline(database, database->file.timeline, out);
     database->has_file = true;
@@ -556,8 +569,7 @@ static sq_status follow(struct sender_database *database, const struct repl_feed
     }
     switch (relate(database, view)) {
     case RELATION_SAME:
-        if (database->sent.txid < database->proof_txid)
-            database->proof_txid = database->sent.txid;
+        note_proof(database, database->sent.txid);
         if (view->end.timeline > database->sent.timeline)
             tell_timeline(database, view->end.timeline, out);
         return SQ_OK;

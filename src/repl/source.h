@@ -74,7 +74,7 @@ struct repl_feed_view {
     uint32_t page_bytes;        /* 0: a database without pages, whose page size is not settled */
     struct wal_position begin;  /* a replica at or after it can be served from files, if it is in the history */
     struct wal_position end;    /* durable */
-    int64_t age_us;             /* as that of the identity, of this database */
+    int64_t age_us;             /* as that of the identity, of `end` */
 };
 
 /* One file of the log. `post_checksum` is of its trailer. */
