@@ -528,7 +528,8 @@ static void pass_marks(struct receiver_database *database, const struct repl_cop
         passed++;
     if (passed == 0)
         return;
-    database->as_of_us = database->marks[passed - 1].as_of_us;
+    if (database->marks[passed - 1].as_of_us > database->as_of_us) /* a keepalive may have said more since */
+        database->as_of_us = database->marks[passed - 1].as_of_us;
     database->mark_count -= passed;
     memmove(database->marks, database->marks + passed, database->mark_count * sizeof(database->marks[0]));
 }

@@ -455,7 +455,8 @@ bool node_dominates(const struct node *node)
             const struct database *ours = node_database(node, theirs->name);
             if (!theirs->is_disk_known || theirs->durable.txid == 0)
                 continue;
-            if (ours == NULL || !ours->is_known || ours->must_heal || is_ahead(&theirs->durable, &ours->durable))
+            if (ours == NULL || ours->incarnation != theirs->disk_incarnation || !ours->is_known || ours->must_heal ||
+                is_ahead(&theirs->durable, &ours->durable))
                 return false;
         }
     }
