@@ -63,10 +63,11 @@ static struct repl_copy_view look(const struct receiver_database *database)
     return view;
 }
 
+/* Who follows is never beyond the end that was told last, unless it has come with a position that is not the primary's, and will be healed. */
 static bool is_current(const struct receiver_database *database, const struct repl_copy_view *view)
 {
     return database->phase == RECEIVER_FOLLOWING && database->has_end && view->state == REPL_COPY_READY &&
-           covers(&view->durable, database->end.timeline, database->end.txid);
+           view->durable.txid == database->end.txid && view->durable.checksum == database->end.checksum;
 }
 
 static void publish(struct receiver_database *database)
@@ -321,7 +322,7 @@ static void take_told(struct receiver_database *database, const struct replicati
     /* Of two ends as of the same moment the first one will do; without room the newest mark is given up. */
     size_t count = database->mark_count;
     int64_t newest_us = count > 0 ? database->marks[count - 1].as_of_us : database->as_of_us;
-    if (as_of_us <= newest_us)
+    if (as_of_us <= newest_us || told->end.txid < view.durable.txid)
         return;
     if (count < RECEIVER_MARKS_MAX)
         database->mark_count++;
