@@ -243,7 +243,7 @@ void node_acknowledge(struct node *node)
 static void check_durable(const struct database *ours, struct node *replica, const struct wal_position *durable)
 {
     const struct database *theirs = node_database(replica, ours->name);
-    if (theirs == NULL || !theirs->is_disk_known || theirs->is_corrupt || theirs->disk.count == 0 ||
+    if (theirs == NULL || !theirs->is_disk_known || theirs->is_corrupt || theirs->was_lost || theirs->disk.count == 0 ||
         ours->now.count == 0 || replica->role == PRIMARY)
         return; /* dropped, damaged or promoted since it was said */
     uint64_t txn = ours->now.content[0];

@@ -214,6 +214,7 @@ struct database {
     bool is_disk_known;
     bool must_heal; /* what came does not fit */
     bool is_corrupt;
+    bool was_lost;         /* its position was, once: what it said before may not be true any more */
     bool is_bootstrapping; /* pages of a healing file that was cut off are there */
     bool is_healing;
     bool is_summing;
