@@ -183,14 +183,15 @@ void log_truncate(struct log *log, ltx_txid txid)
 }
 
 /* Two neighbours of one timeline become one. */
-void log_compact(struct log *log)
+void log_compact(struct log *log, ltx_txid txid_max)
 {
     if (log->file_count < 2)
         return;
     size_t at = (size_t)dice_below(log->file_count - 1);
     struct file *a = &log->files[at];
     const struct file *b = &log->files[at + 1];
-    if (a->timeline != b->timeline || a->page_bytes != b->page_bytes || log->is_rotten[at] || log->is_rotten[at + 1])
+    if (b->max_txid > txid_max || a->timeline != b->timeline || a->page_bytes != b->page_bytes || log->is_rotten[at] ||
+        log->is_rotten[at + 1])
         return;
     struct pages merged = {.page_bytes = (uint32_t)b->page_bytes};
     bool has[PAGES_MAX] = {false};

@@ -26,6 +26,7 @@ struct end {
     bool is_open;
     bool is_run_due;
     int64_t deadline_us;
+    int64_t alarm_us;  /* the earliest one that an event is on its way for */
     bool has_seen_end; /* no more bytes will come */
 };
 
@@ -158,6 +159,8 @@ static void end_close(struct link *link, struct end *end, bool is_told)
     }
 }
 
+static void alarm_event(void *a, uint64_t epoch);
+
 static void check_sizes(const struct link *link, const struct end *end)
 {
     /* Back-pressure: no more than the mark, a message, and the positions of those that were woken together. */
@@ -198,8 +201,18 @@ static void run_event(void *a, uint64_t epoch)
     }
     if (end->deadline_us <= world->now_us)
         violate("deadlines are in the future", "node %d", end->node->id);
-    end->is_run_due = false;
-    event_after(end->deadline_us - world->now_us, run_event, end, end->epoch);
+    if (end->alarm_us <= world->now_us || end->deadline_us < end->alarm_us) {
+        end->alarm_us = end->deadline_us;
+        event_after(end->deadline_us - world->now_us, alarm_event, end, end->epoch);
+    }
+}
+
+/* A deadline, if it was not overtaken by an earlier one. */
+static void alarm_event(void *a, uint64_t epoch)
+{
+    struct end *end = a;
+    if (end->is_open && end->alarm_us == world->now_us)
+        run_event(a, epoch);
 }
 
 void links_poke(struct node *node)
@@ -367,6 +380,37 @@ void network_node_died(struct node *node)
     SQ_LIST_FOREACH (links, &node->links) {
         struct link *link = SQ_CONTAINER_OF(links, struct link, primary_links);
         end_died(link, &link->primary);
+    }
+}
+
+static void tell_sent(void *context, const struct repl_sender_figures *figures)
+{
+    const struct link *link = context;
+    tell("node %d to node %d, %s: %s, end %llu/%llu, sent %llu/%llu, durable %llu/%llu", link->primary.node->id,
+         link->replica.node->id, figures->name, figures->state, (unsigned long long)figures->end.timeline,
+         (unsigned long long)figures->end.txid, (unsigned long long)figures->sent.timeline,
+         (unsigned long long)figures->sent.txid, (unsigned long long)figures->durable.timeline,
+         (unsigned long long)figures->durable.txid);
+}
+
+static void tell_received(void *context, const struct repl_receiver_figures *figures)
+{
+    const struct link *link = context;
+    tell("node %d, %s: %s, end %llu/%llu, written %llu/%llu, durable %llu/%llu, as of %lld %s", link->replica.node->id,
+         figures->name, figures->state, (unsigned long long)figures->end.timeline,
+         (unsigned long long)figures->end.txid, (unsigned long long)figures->written.timeline,
+         (unsigned long long)figures->written.txid, (unsigned long long)figures->durable.timeline,
+         (unsigned long long)figures->durable.txid, (long long)figures->as_of_us, figures->reason);
+}
+
+void network_tell(void)
+{
+    SQ_LIST_FOREACH (links, &all_links) {
+        struct link *link = SQ_CONTAINER_OF(links, struct link, all);
+        if (link->sender != NULL)
+            repl_sender_each(link->sender, world->now_us, link, tell_sent);
+        if (link->receiver != NULL)
+            repl_receiver_each(link->receiver, link, tell_received);
     }
 }
 

@@ -166,7 +166,7 @@ void log_append(struct log *log, const struct file *file);
 void log_begin_timeline(struct log *log, uint64_t timeline);
 void log_truncate(struct log *log, ltx_txid txid); /* files that end after it go */
 void log_trim(struct log *log, size_t count);      /* the oldest go */
-void log_compact(struct log *log);
+void log_compact(struct log *log, ltx_txid txid_max);
 
 /* A commit that is in the WAL and not in a synced file of the log. */
 struct record {
@@ -177,6 +177,7 @@ struct record {
 enum { QUEUE_MAX = 6 };
 struct queued {
     bool is_timeline;
+    uint64_t incarnation;
     uint64_t timeline;
     struct file file;
 };
@@ -187,7 +188,9 @@ struct database {
     struct node *node;
     char name[REPL_NAME_MAX + 1];
     uint32_t number;
-    uint64_t incarnation;
+    uint64_t incarnation;      /* 0: of an empty copy */
+    bool is_brought_along;     /* by a replica that was promoted */
+    uint64_t disk_incarnation; /* what a crash leaves of it, on a replica */
     bool is_gone;
     struct pages now;  /* what readers see */
     struct pages disk; /* what a crash leaves */
@@ -260,7 +263,7 @@ struct node {
 };
 
 struct node *node_new(int id);
-struct database *node_database(struct node *node, const char *name); /* NULL: none */
+struct database *node_database(const struct node *node, const char *name); /* NULL: none */
 struct database *database_new(struct node *node, const char *name);
 void database_gone(struct database *database);
 void node_watchers_wake(struct node *node);
@@ -304,6 +307,7 @@ void network_node_died(struct node *node);
 struct repl_receiver *link_receiver(const struct link *link);
 int link_primary(const struct link *link);
 void links_poke(struct node *node); /* the node runs again */
+void network_tell(void);            /* what everybody believes */
 void network_free(void);
 
 #endif

@@ -115,7 +115,7 @@ static void tidy(struct node *node)
         if (!log->exists)
             continue;
         if (dice_chance(30)) {
-            log_compact(log);
+            log_compact(log, node->role == REPLICA ? UINT64_MAX : database->synced_txid);
         } else if (dice_chance(20) && log->file_count > 0 && node->role == REPLICA) {
             log_trim(log, (size_t)dice_below(log->file_count + 1));
         } else if (dice_chance(20) && log->file_count > 0) {
@@ -211,12 +211,7 @@ static void check_age(const struct node *node)
             if (theirs->ends[i].at_us < world->now_us - age_us)
                 then = theirs->ends[i].txid;
         }
-        const struct database *ours = NULL;
-        SQ_LIST_FOREACH (own_links, &node->databases) {
-            const struct database *own = SQ_CONTAINER_OF(own_links, struct database, links);
-            if (strcmp(own->name, theirs->name) == 0)
-                ours = own;
-        }
+        const struct database *ours = node_database(node, theirs->name);
         world->tally.freshness_count++;
         if (ours != NULL && ours->is_known && ours->applied.txid < then &&
             (ours->now.count == 0 || world->txns[ours->now.content[0]].incarnation == theirs->incarnation))
@@ -354,8 +349,10 @@ static void check_acks(const struct node *primary)
                 database = candidate;
         }
         if (database == NULL || database->now.count == 0 || !txn_is_ancestor(i, database->now.content[0])) {
-            violate("acknowledged is kept", "txid %llu of timeline %llu, acknowledged by node %d, is lost",
-                    (unsigned long long)txn->txid, (unsigned long long)txn->timeline, txn->node);
+            violate("acknowledged is kept",
+                    "incarnation %llu, txid %llu of timeline %llu, acknowledged by node %d after %lld ms, is lost",
+                    (unsigned long long)txn->incarnation, (unsigned long long)txn->txid,
+                    (unsigned long long)txn->timeline, txn->node, (long long)txn->acked_us / MS);
             return;
         }
     }
@@ -374,6 +371,10 @@ static void judge_day(void)
     SQ_LIST_FOREACH (links, &primary->databases) /* a divergence shows with the next transaction */
         node_commit_to(SQ_CONTAINER_OF(links, struct database, links));
     const struct database *last = NULL;
+    bool is_ack_due = false;
+    unsigned direct_count = 0; /* only those who follow the primary itself are waited for */
+    for (int i = 0; i < world->node_count; i++)
+        direct_count += world->nodes[i]->upstream == primary->id;
     for (int second = 0; second < 300 && world->violation == NULL; second++) {
         last = NULL;
         run_for(SECOND);
@@ -381,12 +382,15 @@ static void judge_day(void)
             if (world->nodes[i] != primary)
                 last = difference(primary, world->nodes[i]);
         }
-        if (last == NULL && primary->pending_count == 0)
+        is_ack_due = primary->pending_count > 0 && world->options.sync_count <= direct_count;
+        if (last == NULL && !is_ack_due)
             break;
     }
-    if (last != NULL)
+    if (last != NULL) {
+        network_tell();
         violate("all become equal", "%s is not", last->name);
-    if (primary->pending_count > 0 && world->options.sync_count < (unsigned)world->node_count)
+    }
+    if (is_ack_due)
         violate("all is acknowledged", "%zu commits are not", primary->pending_count);
     check_acks(primary);
 }
@@ -411,7 +415,7 @@ static void make_group(void)
         node_commit(primary);
     for (int i = 1; i < world->node_count; i++) {
         if (!world->options.has_promotions && dice_chance(10))
-            memcpy(world->nodes[i]->wanted, dice_chance(50) ? "a*" : "!b1", 4);
+            snprintf(world->nodes[i]->wanted, sizeof(world->nodes[i]->wanted), "%s", dice_chance(50) ? "a*" : "!b1");
         int upstream = dice_chance(60) ? 0 : (int)dice_below((uint64_t)i);
         if (world->nodes[upstream]->wanted[0] != '\0')
             upstream = 0;

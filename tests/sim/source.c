@@ -154,6 +154,10 @@ static void look(struct repl_feed *base, struct repl_feed_view *ret_view)
                (node->role != REPLICA || (database->is_known && !database->is_healing && !database->must_heal))) {
         view.state = REPL_FEED_READY;
         view.page_bytes = database->now.page_bytes;
+        view.incarnation = database->incarnation;
+        view.age_us = node->role == PRIMARY ? 0 : INT64_MAX;
+        if (node->role == REPLICA && node->link != NULL && link_receiver(node->link) != NULL)
+            view.age_us = repl_receiver_age_us(link_receiver(node->link), database->name, world->now_us);
         view.begin = database->log.begin;
         view.end = node->role == REPLICA ? database->durable : log_end(&database->log);
     }

@@ -94,8 +94,8 @@ static void judge(const struct database *database, const struct pages *before, c
     if (!txn->is_durable)
         violate("durable first", "node %d, %s: txid %llu was applied before it was durable at node %d",
                 database->node->id, database->name, (unsigned long long)at->txid, txn->node);
-    if (before->count > 0 && !database->is_corrupt && was->timeline == at->timeline && was->txid > at->txid &&
-        txn_is_ancestor(now->content[0], before->content[0]))
+    if (before->count > 0 && !database->is_corrupt && !world->options.has_collisions && was->timeline == at->timeline &&
+        was->txid > at->txid && txn_is_ancestor(now->content[0], before->content[0]))
         violate("backwards", "node %d, %s: from txid %llu to %llu", database->node->id, database->name,
                 (unsigned long long)was->txid, (unsigned long long)at->txid);
 }
@@ -139,6 +139,7 @@ static void synced(struct database *database)
     database->disk = database->now;
     database->durable = database->applied;
     database->is_disk_known = database->is_known;
+    database->disk_incarnation = database->incarnation;
     if (!has_queued_heal(database) &&
         (database->copy == NULL || !database->copy->has_file || !database->copy->intent.is_heal))
         database->is_healing = false;
@@ -204,7 +205,9 @@ static void apply_next(struct database *database)
     struct queued queued = database->queue[0];
     if (queued.is_timeline) {
         apply_timeline(database, queued.timeline);
-    } else if (!apply_file(database, &queued.file)) {
+    } else if (apply_file(database, &queued.file)) {
+        database->incarnation = queued.incarnation;
+    } else {
         forget_queue(database);
         database->must_heal = true;
         database->trouble = "what came does not fit what is here";
@@ -259,11 +262,13 @@ void store_crash(struct database *database)
     database->now = database->disk;
     database->applied = database->durable;
     database->is_known = database->is_disk_known;
+    database->incarnation = database->disk_incarnation;
     database->is_summing = database->is_applying = database->is_syncing = database->is_paused = false;
     database->must_heal = false;
     if (database->is_known && world->options.sync_count == 0 && database->durable.txid > 0 && dice_chance(10)) {
         database->is_known = database->is_disk_known = false; /* no record fits what is found */
         database->trouble = "the position is not known after a crash";
+        database->is_corrupt = true; /* it may go back: nobody knows where it was */
     }
     if (!database->is_known) {
         database->log.exists = false;
@@ -311,6 +316,11 @@ static void look(struct repl_copy *base, struct repl_copy_view *ret_view)
         view.state = REPL_COPY_READY;
     if (view.state == REPL_COPY_READY)
         view.written = written(database);
+    view.incarnation = database->incarnation;
+    for (size_t i = 0; i < database->queue_count; i++) {
+        if (!database->queue[i].is_timeline)
+            view.incarnation = database->queue[i].incarnation;
+    }
     if (database->is_known && !database->is_healing) {
         view.applied = database->applied;
         view.durable = database->durable;
@@ -431,6 +441,7 @@ static sq_status commit(struct repl_copy *base, struct sq_error *err)
         store_wake(database);
         return sq_fail(err, SQ_CORRUPT, "a damaged file");
     }
+    queued.incarnation = intent->incarnation;
     database->queue[database->queue_count++] = queued;
     database->is_summing = database->is_summing && !intent->is_heal;
     apply_later(database);
