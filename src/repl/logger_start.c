@@ -208,7 +208,7 @@ sq_status logger_adopt(struct repl_logger *logger, const struct wal_place *place
         sq_status status = check_last_frame(logger, place, err);
         if (status == SQ_OK)
             status = logger_count_commits(logger, place, place->frame_count, now.frame_count, err, &later);
-        if (status == SQ_NOT_FOUND)
+        if (status == SQ_NOT_FOUND || status == SQ_CORRUPT)
             return SQ_OK;
         SQ_TRY(status);
         logger->change_count = now.change_count - later;

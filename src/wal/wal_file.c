@@ -331,8 +331,11 @@ static sq_status read_from_wal(struct wal_snapshot *snapshot, uint32_t page_numb
     if (!wal_index_is_generation(file, &snapshot->place))
         return SQ_OK; /* begun anew meanwhile: the file has everything */
     SQ_TRY(status);
-    if (wal_get_u32(bytes) != page_number || wal_get_u32(&bytes[8]) != snapshot->place.salt1 ||
-        wal_get_u32(&bytes[12]) != snapshot->place.salt2)
+    /* SQLite may leave salts of 0 in a frame (engine/vfs_wal.c); the wal-index knows it all the same. */
+    bool has_salts = wal_get_u32(&bytes[8]) != 0 || wal_get_u32(&bytes[12]) != 0;
+    if (wal_get_u32(bytes) != page_number ||
+        (has_salts && (wal_get_u32(&bytes[8]) != snapshot->place.salt1 ||
+                       wal_get_u32(&bytes[12]) != snapshot->place.salt2)))
         return sq_fail(err, SQ_CORRUPT, "frame %u of the write-ahead log is damaged", frame - 1);
     *ret_is_found = true;
     return SQ_OK;
