@@ -47,6 +47,7 @@
 
 #include "base/clock.h"
 #include "base/list.h"
+#include "engine/vfs_internal.h"
 
 enum {
     READ_LOCK_FIRST = 3, /* WAL_READ_LOCK(0) */
@@ -648,7 +649,7 @@ static const sqlite3_io_methods file_methods = {
 
 /* --- The VFS ------------------------------------------------------------------------------------------------------- */
 
-/* A database file that is opened for writing; everything else (WAL, temporary files) needs nothing from this layer. */
+/* A database file that is opened for writing; temporary files need nothing from this layer. */
 static int open_database(sqlite3_vfs *below, const char *name, struct file *file, int flags, int *ret_flags)
 {
     *file = (struct file){.below = calloc(1, (size_t)below->szOsFile)};
@@ -685,6 +686,8 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int 
     base->pMethods = NULL;
     if ((flags & SQLITE_OPEN_MAIN_DB) != 0 && name != NULL)
         return open_database(below, name, file_of(base), flags, ret_flags);
+    if ((flags & SQLITE_OPEN_WAL) != 0)
+        return vfs_wal_open(below, name, base, flags, ret_flags);
     sq_assert(below->szOsFile <= layer.vfs.szOsFile);
     return below->xOpen(below, name, base, flags, ret_flags);
 }
@@ -750,11 +753,14 @@ sq_status engine_vfs_register(int64_t map_bytes, struct sq_error *err)
     if (layer.vfs.zName != NULL)
         return SQ_OK;
     const sqlite3_vfs *below = find_below();
+    int own_bytes = (int)sizeof(struct file);
+    if (own_bytes < vfs_wal_handle_bytes())
+        own_bytes = vfs_wal_handle_bytes();
     sq_list_init(&layer.shared_list);
     layer.map_bytes = map_bytes;
     layer.vfs = (sqlite3_vfs){
         .iVersion = 2,
-        .szOsFile = (int)sizeof(struct file) > below->szOsFile ? (int)sizeof(struct file) : below->szOsFile,
+        .szOsFile = own_bytes > below->szOsFile ? own_bytes : below->szOsFile,
         .mxPathname = below->mxPathname,
         .zName = ENGINE_VFS_NAME,
         .xOpen = vfs_open,

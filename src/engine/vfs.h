@@ -1,10 +1,11 @@
 /* engine/vfs.h: a thin layer of ours over SQLite's VFS (sqlite.org/vfs.html), for database files in WAL mode that many
- * connections of one process use. It changes nothing that another process could see, but who asks the kernel:
+ * connections of one process use. It changes nothing that another process could see, but who asks the kernel, and one fault of SQLite's:
  *
  *   - read locks of the wal-index are counted in the process: taking and giving one back is an atomic instruction instead
  *     of two fcntl() calls. The kernel's lock, one for all, stays until somebody wants it exclusively.
  *   - read marks of the wal-index, which say how far checkpoints may go, are raised every millisecond at most, and not by
  *     the first reader after each commit.
+ *   - frames of a WAL that SQLite leaves without a checksum get theirs (vfs_wal.c).
  *   - a database file is mapped once for all its connections. SQLite by itself maps it for each, and drops the map
  *     whenever another connection has committed.
  *

@@ -189,7 +189,9 @@ static void note_failure(struct repl_logger *logger, enum work work, const struc
     bool is_snapshot = work == WORK_SNAPSHOT;
     if (failure->status == SQ_CANCELED && logger->is_stopping)
         return;
-    if (failure->status == SQ_NOT_FOUND && (work == WORK_TAKE || is_snapshot)) {
+    /* SQ_CORRUPT: frames that another process has left without checksums (engine/vfs_wal.c). */
+    bool is_gap = failure->status == SQ_NOT_FOUND || failure->status == SQ_CORRUPT;
+    if (is_gap && (work == WORK_TAKE || is_snapshot)) {
         sq_log(SQ_LOG_WARNING, "repl", "database was changed behind its log", "db=%s txid=%llu reason=\"%s\"",
                logger->name, (unsigned long long)logger->end.txid, failure->text);
         logger->is_mistrusted = true;

@@ -81,6 +81,11 @@ sq_status wal_fail(struct sq_error *err, int result, const char *what)
     return status;
 }
 
+bool wal_is_sync_failure(const struct sq_error *err)
+{
+    return err->engine_code == SQLITE_IOERR_FSYNC || err->engine_code == SQLITE_IOERR_DIR_FSYNC;
+}
+
 /* --- Opening ------------------------------------------------------------------------------------------------------ */
 
 static sq_status check_journal_mode(sqlite3 *connection, struct sq_error *err)
@@ -326,8 +331,11 @@ static sq_status read_from_wal(struct wal_snapshot *snapshot, uint32_t page_numb
     if (!wal_index_is_generation(file, &snapshot->place))
         return SQ_OK; /* begun anew meanwhile: the file has everything */
     SQ_TRY(status);
-    if (wal_get_u32(bytes) != page_number || wal_get_u32(&bytes[8]) != snapshot->place.salt1 ||
-        wal_get_u32(&bytes[12]) != snapshot->place.salt2)
+    /* SQLite may leave salts of 0 in a frame (engine/vfs_wal.c); the wal-index knows it all the same. */
+    bool has_salts = wal_get_u32(&bytes[8]) != 0 || wal_get_u32(&bytes[12]) != 0;
+    if (wal_get_u32(bytes) != page_number ||
+        (has_salts && (wal_get_u32(&bytes[8]) != snapshot->place.salt1 ||
+                       wal_get_u32(&bytes[12]) != snapshot->place.salt2)))
         return sq_fail(err, SQ_CORRUPT, "frame %u of the write-ahead log is damaged", frame - 1);
     *ret_is_found = true;
     return SQ_OK;
