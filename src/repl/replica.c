@@ -476,6 +476,10 @@ static bool try_again(struct repl_replica *replica, sq_status status)
         replica->busy_count = 0;
         return false;
     }
+    if (replica->is_waiting_for_slot) {
+        replica->is_waiting_for_slot = false;
+        return true;
+    }
     if (++replica->busy_count > REPLICA_BUSY_RETRIES) {
         replica->busy_count = 0;
         return false;

@@ -168,6 +168,7 @@ struct repl_replica {
     struct wal_snapshot *scan;
     uint32_t scan_next;
     struct bootstrap *bootstrap; /* the receiver's while a file comes */
+    bool is_waiting_for_slot; /* it will be woken */
     unsigned busy_count;
     unsigned unsynced_records; /* written by it, read by the sync job; under the host's mutex */
     uint64_t unsaved_bytes;
