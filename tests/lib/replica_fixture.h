@@ -420,16 +420,27 @@ static inline size_t node_sums(struct node *node, uint32_t page_bytes, uint64_t 
     return count;
 }
 
+static inline bool is_applied_or_not(const struct repl_copy_view *view, uint64_t number)
+{
+    return is_applied(view, number) || view->state == REPL_COPY_HEAL;
+}
+
+/* Again, if somebody has written to it meanwhile. */
 static inline void node_heal(struct node *node, struct origin *origin)
 {
-    struct blob blob;
-    uint64_t *sums = NULL;
-    size_t count = node_sums(node, origin->page_bytes, &sums);
-    origin_heal(origin, sums, count, &blob);
-    WAL_OK(node_send(node, &blob, true));
-    blob_free(&blob);
-    free(sums);
-    node_wait(node, is_applied, origin->now.position.txid);
+    for (int i = 0; i < 5; i++) {
+        struct blob blob;
+        uint64_t *sums = NULL;
+        size_t count = node_sums(node, origin->page_bytes, &sums);
+        origin_heal(origin, sums, count, &blob);
+        WAL_OK(node_send(node, &blob, true));
+        blob_free(&blob);
+        free(sums);
+        node_wait(node, is_applied_or_not, origin->now.position.txid);
+        if (node_look(node).state == REPL_COPY_READY)
+            return;
+    }
+    fail_msg("it does not heal");
 }
 
 static inline sqlite3 *node_connect(struct node *node)
