@@ -107,6 +107,7 @@ sq_status replica_batch_begin(struct repl_replica *replica, struct replica_batch
     replica->stable_sums = batch->before;
     replica_unlock(replica);
     batch->has_slot = sched_writer_take(replica->writer);
+    replica->is_waiting_for_slot = !batch->has_slot;
     sq_status status = batch->has_slot ? SQ_OK : sq_fail(err, SQ_BUSY, "the write slot is taken");
     if (status == SQ_OK)
         status = wal_append_begin(replica->file, err, &batch->append);
@@ -178,6 +179,8 @@ static sq_status commit(struct repl_replica *replica, struct replica_batch *batc
         replica->is_known = replica->is_received = true;
         replica_lock(replica);
         replica->stable_sums = NULL;
+        replica->facts.batch_count += batch->file_count > 0 ? 1 : 0;
+        replica->facts.file_count += batch->file_count;
         replica_set_applied(replica, &batch->position);
         replica->applied_at = engine_durability_published(replica->durability);
         replica_notify(replica);
@@ -297,13 +300,24 @@ static sq_status take_files(struct repl_replica *replica, struct replica_batch *
     return status;
 }
 
+/* What has come by the time that the lock is ours. */
+static sq_status take_what_is_there(struct repl_replica *replica, struct replica_batch *batch, struct files *files,
+                                    struct sq_error *err)
+{
+    SQ_TRY(open_files(replica, files, err));
+    const struct ltx_header *newest = ltx_pages_header(files->pages[files->count - 1]);
+    batch->page_count = newest->page_count;
+    batch->file_count = files->count;
+    batch->position.timeline = newest->node_id;
+    batch->position.txid = newest->max_txid;
+    return take_files(replica, batch, files, err);
+}
+
 static sq_status apply_files(struct repl_replica *replica, struct files *files, struct sq_error *err)
 {
-    const struct ltx_header *newest = ltx_pages_header(files->pages[files->count - 1]);
-    struct replica_batch batch = {.page_count = newest->page_count,
-                                  .position = {.timeline = newest->node_id, .txid = newest->max_txid}};
+    struct replica_batch batch = {.file_count = 0};
     SQ_TRY(replica_batch_begin(replica, &batch, err));
-    sq_status status = take_files(replica, &batch, files, err);
+    sq_status status = take_what_is_there(replica, &batch, files, err);
     if (status != SQ_OK) {
         replica_batch_abort(replica, &batch);
         return status;
@@ -324,9 +338,7 @@ sq_status replica_apply(struct repl_replica *replica, struct sq_error *err)
 {
     struct files files = {.count = 0};
     SQ_TRY(sq_inject_status("repl.apply.begin", err));
-    sq_status status = open_files(replica, &files, err);
-    if (status == SQ_OK)
-        status = apply_files(replica, &files, err);
+    sq_status status = apply_files(replica, &files, err);
     uint64_t bytes = files.bytes;
     close_files(&files);
     if (status == SQ_NOT_FOUND && replica->host.log != NULL) {
