@@ -40,9 +40,15 @@ enum {
 /* What a server says of itself. */
 struct repl_identity {
     uint64_t system_id; /* of the group, not 0 */
-    uint64_t timeline;  /* the newest that it knows */
-    bool
-        is_primary; /* accepts writes: nobody can be ahead of it, but who has diverged. A replica can be behind those that it feeds */
+    uint64_t timeline;  /* the newest that it has seen */
+    /* Accepts writes: nobody can be ahead of it but who has diverged. A replica can be behind those that it feeds. */
+    bool is_primary;
+    /* Was a primary and has seen a newer timeline: it feeds nobody. */
+    bool is_fenced;
+    /* next_database_cb gives all databases of the group: on a replica, once its own primary has told all of them. */
+    bool is_list_known;
+    /* How old what is here may be: 0 on a primary, else for how long it has not been sure to have everything. INT64_MAX: never was. */
+    int64_t age_us;
 };
 
 struct repl_database_entry {
@@ -90,7 +96,7 @@ struct repl_feed_ops {
     /* Of the open file: at most `length` (REPL_CHUNK_BYTES_MAX) bytes from `offset`; it can be read to its end whatever becomes of the log. */
     sq_status (*read_file_cb)(struct repl_feed *feed, uint64_t offset, void *bytes, size_t length, struct sq_error *err,
                               size_t *ret_length);
-    /* Bytes of the log's files after `txid`: how far behind a replica is. */
+    /* Bytes of the log's files after `txid`: how far behind a replica is. Any thread, while the feed is open. */
     uint64_t (*bytes_after_cb)(struct repl_feed *feed, ltx_txid txid);
     /* What is after `txid` is still needed, as long as the feed is open: retention should spare it if it can. */
     void (*hold_cb)(struct repl_feed *feed, ltx_txid txid);

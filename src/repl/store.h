@@ -13,7 +13,8 @@
  *     store, in order, and a waker is called when there is news. Writing up to 64 kB into a file is fine.
  *  2. Files are verified by the store: LTX checksum, header against what was announced, the database's checksum after applying against
  *     post_checksum before anybody can see the result. What does not fit is not applied, and the copy's state becomes HEAL.
- *  3. `durable` is true after a crash. Neither `applied` nor `durable` goes back, but for a heal, which says so before it does. What `applied` says can be read.
+ *  3. `durable` is true after a crash. Neither `applied` nor `durable` goes back, but for a heal: both are zeros
+ *     from begin_cb to when the healing file is applied, or given up (then what was there is there still). What `applied` says can be read.
  *  4. A waker is not called any more when the call that takes it back has returned. It may be called under the store's locks.
  *
  * Threads: the calls come from one thread at a time. */
@@ -43,9 +44,10 @@ enum repl_copy_state {
 struct repl_copy_view {
     enum repl_copy_state state;
     uint32_t page_bytes; /* 0: no pages yet */
-    /* Where the copy is once all that was committed is applied: the receiver goes on after it. READY only. */
+    /* Where the copy is once all that was committed is applied: the receiver goes on after it. READY only; also right after a healing file was committed. A new, empty
+     * database: timeline 0, txid 0, WAL_CHECKSUM_FLAG. */
     struct wal_position written;
-    /* Zeros as long as nothing is known. Checksum: of the database at that point. */
+    /* Zeros as long as nothing is known, and while it heals (rule 3). Checksum: of the database at that point. */
     struct wal_position applied;
     struct wal_position durable;
 };

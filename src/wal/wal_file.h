@@ -42,7 +42,8 @@ SQ_MUST_USE sq_status wal_file_frame(struct wal_file *file, const struct wal_pla
 /* A snapshot: while it lives, its pages can be read whatever is written and checkpointed meanwhile. It holds a read transaction of the
  * connection. */
 struct wal_snapshot;
-SQ_MUST_USE sq_status wal_snapshot_begin(struct wal_file *file, struct sq_error *err, struct wal_snapshot **ret_snapshot);
+SQ_MUST_USE sq_status wal_snapshot_begin(struct wal_file *file, struct sq_error *err,
+                                         struct wal_snapshot **ret_snapshot);
 struct wal_place wal_snapshot_place(const struct wal_snapshot *snapshot);
 uint32_t wal_snapshot_page_count(const struct wal_snapshot *snapshot);
 /* Page `page_number` (from 1; not the lock page), page_bytes bytes. */
