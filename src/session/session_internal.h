@@ -15,6 +15,7 @@
  *   tables.c        tables for SHOW
  *   rest.c          giving memory back while nobody asks anything
  *   native*.c       native mode: native_internal.h
+ *   walsender.c     sessions of replicas: walsender.h
  */
 #ifndef SQ_SESSION_SESSION_INTERNAL_H
 #define SQ_SESSION_SESSION_INTERNAL_H
@@ -86,6 +87,7 @@ struct row_sink {
 struct copy_in;
 struct copy_out;
 struct native;
+struct walsender;
 
 /* What the start-up parameter _pq_.sqld asks for: docs/protocol.md, "Asking for it". */
 struct native_asked {
@@ -175,6 +177,8 @@ struct session {
 
     struct native_asked native_asked;
     struct native *native; /* NULL: not in native mode */
+    bool is_replication;   /* replication=true was asked for */
+    struct walsender *walsender; /* NULL: not a replica's session */
     struct native_progress progress;
 
     char *user;

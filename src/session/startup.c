@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -23,6 +24,7 @@
 #include "metrics/metrics.h"
 #include "session/native_internal.h"
 #include "session/session_internal.h"
+#include "session/walsender.h"
 
 enum {
     CANCEL_WAIT_US = 10 * SQ_US_PER_S, /* the longest that a cancel request waits for its session to look */
@@ -179,6 +181,28 @@ static sq_status take_native(struct session *session, const struct pgwire_text *
     return SQ_OK;
 }
 
+static bool is_one_of(const char *text, const char *const *words, size_t count)
+{
+    size_t at = 0;
+    while (at < count && strcasecmp(text, words[at]) != 0)
+        at++;
+    return at < count;
+}
+
+/* Manual, "Streaming Replication Protocol": a boolean, or `database` for logical replication. */
+static sq_status take_replication(struct session *session, const char *value, struct sq_error *err)
+{
+    if (strcasecmp(value, "database") == 0)
+        return sq_fail_sql(err, SQ_INVALID, "0A000", "logical replication is not supported");
+    static const char *const yes[] = {"true", "yes", "on", "1", "t", "y"};
+    static const char *const no[] = {"false", "no", "off", "0", "f", "n"};
+    bool is_on = is_one_of(value, yes, sizeof(yes) / sizeof(yes[0]));
+    if (!is_on && !is_one_of(value, no, sizeof(no) / sizeof(no[0])))
+        return sq_fail_sql(err, SQ_INVALID, "22023", "invalid value for start-up parameter \"replication\": \"%.63s\"", value);
+    session->is_replication = is_on;
+    return SQ_OK;
+}
+
 static sq_status take_parameter(struct session *session, const struct pgwire_text *name,
                                 const struct pgwire_text *value, struct sq_error *err)
 {
@@ -196,9 +220,7 @@ static sq_status take_parameter(struct session *session, const struct pgwire_tex
     if (strcmp(name->data, "options") == 0)
         return take_options(session, value->data, err);
     if (strcmp(name->data, "replication") == 0) {
-        if (strcmp(value->data, "false") == 0 || strcmp(value->data, "off") == 0 || strcmp(value->data, "0") == 0)
-            return SQ_OK;
-        return sq_fail_sql(err, SQ_INVALID, "0A000", "replication connections are not supported");
+        return take_replication(session, value->data, err);
     }
     return settings_set_startup(&session->settings, name->data, value->data, err);
 }
@@ -395,10 +417,25 @@ static void prepare_native(struct session *session)
     context->function_count = 0;
 }
 
+/* A replica's session has no database, and no service: nothing is admitted or counted. */
+static sq_status open_replication(struct session *session, struct sq_error *err)
+{
+    if (session->native_asked.is_asked)
+        return sq_fail_sql(err, SQ_INVALID, "0A000", "native mode has no replication");
+    SQ_TRY(set_database_name(session, "replication", err));
+    SQ_TRY(walsender_new(session, err, &session->walsender));
+    SQ_TRY(settings_assign(&session->settings, SETTING_SESSION_AUTHORIZATION, session->user, err));
+    session_registry_label(session->host->sessions, &session->entry, session->user, session->database_name,
+                           settings_text(&session->settings, SETTING_APPLICATION_NAME));
+    return SQ_OK;
+}
+
 static sq_status open_session(struct session *session, struct sq_error *err)
 {
-    SQ_TRY(choose_database(session, err));
     session->context.role = session->user;
+    if (session->is_replication)
+        return open_replication(session, err);
+    SQ_TRY(choose_database(session, err));
     if (session->native_asked.is_asked)
         prepare_native(session);
     SQ_TRY(session->host->factory->make_cb(session->host->factory, &session->context, err, &session->service));
