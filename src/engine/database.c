@@ -48,6 +48,7 @@ struct engine_registry {
     char default_name[ENGINE_DATABASE_NAME_MAX + 1];
     int lock_fd;
     int dir_fd;
+    struct engine_registry_watch *watch; /* or NULL */
     pthread_mutex_t mutex;
     struct sq_map open; /* name -> struct engine_database */
 };
@@ -263,8 +264,8 @@ void engine_registry_close_idle(struct engine_registry *registry, int64_t idle_u
 
 SQ_DEFINE_FREEP(struct engine_registry, engine_registry_free)
 
-sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
-                               struct engine_registry **ret_registry)
+sq_status engine_registry_open_as_is(const char *data_dir, const char *default_name, struct sq_error *err,
+                                     struct engine_registry **ret_registry)
 {
     SQ_TRY(check_name(default_name, err));
     SQ_TRY(engine_vfs_register(engine_map_bytes, err));
@@ -278,10 +279,31 @@ sq_status engine_registry_open(const char *data_dir, const char *default_name, s
     snprintf(registry->default_name, sizeof(registry->default_name), "%s", default_name);
     SQ_TRY(open_directory(registry, data_dir, err));
     SQ_TRY(lock_directory(registry, err));
+    *ret_registry = SQ_STEAL(registry);
+    return SQ_OK;
+}
+
+sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
+                               struct engine_registry **ret_registry)
+{
+    SQ_CLEANUP(engine_registry_freep) struct engine_registry *registry = NULL;
+    SQ_TRY(engine_registry_open_as_is(data_dir, default_name, err, &registry));
     if (!engine_database_exists(registry, default_name))
         SQ_TRY(engine_database_create(registry, default_name, err));
     *ret_registry = SQ_STEAL(registry);
     return SQ_OK;
+}
+
+void engine_registry_set_watch(struct engine_registry *registry, struct engine_registry_watch *watch)
+{
+    registry->watch = watch;
+}
+
+/* Under the mutex. */
+static void tell_watch(struct engine_registry *registry, const char *name, bool is_there)
+{
+    if (registry->watch != NULL)
+        registry->watch->changed_cb(registry->watch, name, is_there);
 }
 
 void engine_registry_free(struct engine_registry *registry)
@@ -515,9 +537,12 @@ static sq_status create_locked(struct engine_registry *registry, const char *nam
     sq_status status = initialise_file(path, err);
     if (status == SQ_OK)
         status = sync_directory(registry, err);
-    if (status != SQ_OK)
+    if (status != SQ_OK) {
         unlink(path);
-    return status;
+        return status;
+    }
+    tell_watch(registry, name, true);
+    return SQ_OK;
 }
 
 sq_status engine_database_create(struct engine_registry *registry, const char *name, struct sq_error *err)
@@ -557,6 +582,7 @@ static sq_status drop_locked(struct engine_registry *registry, const char *name,
      * that has lost its WAL and with it acknowledged commits. */
     if (unlink(path) != 0)
         return sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    tell_watch(registry, name, false);
     SQ_TRY(sync_directory(registry, err));
     SQ_TRY(remove_companions(registry, name, err));
     return SQ_OK;
@@ -602,6 +628,8 @@ static sq_status rename_locked(struct engine_registry *registry, const char *nam
     SQ_TRY(remove_companions(registry, new_name, err));
     if (rename(path, new_path) != 0)
         return sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", path, new_path);
+    tell_watch(registry, name, false);
+    tell_watch(registry, new_name, true);
     make_origin_path(registry, name, path, sizeof(path));
     make_origin_path(registry, new_name, new_path, sizeof(new_path));
     if (rename(path, new_path) != 0 && errno != ENOENT)

@@ -41,6 +41,16 @@ size_t engine_cache_bytes(void);
 /* Opens (or makes) the data directory, locks it, and makes `default_name` if it does not exist. */
 SQ_MUST_USE sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
                                            struct engine_registry **ret_registry);
+/* The same without making any database. */
+SQ_MUST_USE sq_status engine_registry_open_as_is(const char *data_dir, const char *default_name, struct sq_error *err,
+                                                 struct engine_registry **ret_registry);
+/* One who wants to know which databases are made and dropped; a renamed one is both. Called under the registry's mutex, which
+ * it must not want: it takes a note. */
+struct engine_registry_watch {
+    void (*changed_cb)(struct engine_registry_watch *watch, const char *name, bool is_there);
+};
+/* NULL: nobody. Before other threads use the registry, or after. */
+void engine_registry_set_watch(struct engine_registry *registry, struct engine_registry_watch *watch);
 /* All databases must have been given back. NULL is allowed. */
 void engine_registry_free(struct engine_registry *registry);
 

@@ -33,10 +33,9 @@ void repl_peer_free(struct repl_peer *peer); /* NULL is allowed */
 
 /* One message of the replica. SQ_PROTOCOL: it is none. Any failure ends the connection. */
 SQ_MUST_USE sq_status repl_peer_take(struct repl_peer *peer, const uint8_t *bytes, size_t length, struct sq_error *err);
-/* Appends messages as long as there are any and `out` has less than `bytes_max`. Any failure ends the connection: the replica does not answer any more,
- * or this server must not feed it any longer. */
-SQ_MUST_USE sq_status repl_peer_give(struct repl_peer *peer, struct sq_buf *out, size_t bytes_max,
-                                     struct sq_error *err);
+/* Appends messages as long as there are any and `out` has less than the sender's mark. Any failure ends the connection: the replica does not answer
+ * any more, or this server must not feed it any longer. */
+SQ_MUST_USE sq_status repl_peer_give(struct repl_peer *peer, struct sq_buf *out, struct sq_error *err);
 /* When to call repl_peer_give() although nothing has happened; monotonic, 0: never. */
 int64_t repl_peer_deadline_us(const struct repl_peer *peer);
 

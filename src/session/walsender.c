@@ -176,7 +176,7 @@ void walsender_give(struct walsender *walsender)
 {
     struct session *session = walsender->session;
     struct sq_error err;
-    if (repl_peer_give(walsender->peer, session->out, session->output_high_water, &err) != SQ_OK)
+    if (repl_peer_give(walsender->peer, session->out, &err) != SQ_OK)
         end_badly(walsender, &err);
 }
 
