@@ -30,7 +30,8 @@ uint32_t page_sums_page_bytes(const struct page_sums *sums);
 uint32_t page_sums_page_count(const struct page_sums *sums);
 uint64_t page_sums_get(const struct page_sums *sums, uint32_t page_number); /* 0: no such page, or the lock page */
 /* Grows as needed. SQ_NOMEM: nothing has changed. */
-SQ_MUST_USE sq_status page_sums_set(struct page_sums *sums, uint32_t page_number, uint64_t checksum, struct sq_error *err);
+SQ_MUST_USE sq_status page_sums_set(struct page_sums *sums, uint32_t page_number, uint64_t checksum,
+                                    struct sq_error *err);
 /* Pages beyond are gone; new ones in between (as after a write beyond the end) have no checksum until they are set. */
 SQ_MUST_USE sq_status page_sums_resize(struct page_sums *sums, uint32_t page_count, struct sq_error *err);
 /* Of the whole database, with the flag. O(1). */
