@@ -42,7 +42,7 @@ static inline uint32_t wal_random_below(uint64_t *seed, uint32_t limit)
 /* The numbers from 1 to `n` (digits), as a table with the column `value`. */
 #define WAL_SERIES(n)                                                                                                  \
     "(WITH RECURSIVE s(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM s WHERE value < " #n ") SELECT value FROM " \
-                                                                                                "s)"
+    "s)"
 
 static inline void wal_exec(sqlite3 *db, const char *sql)
 {
