@@ -2,6 +2,7 @@
 #ifndef SQ_TESTS_WAL_FIXTURE_H
 #define SQ_TESTS_WAL_FIXTURE_H
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -147,12 +148,25 @@ static inline void wal_assert_snapshot(struct wal_file *file, sqlite3 *db)
     wal_snapshot_end(snapshot);
 }
 
+/* Checkpoints of others, too, take the write lock for a moment. */
+static inline struct wal_append *wal_begin_append(struct wal_file *file)
+{
+    struct wal_append *append = NULL;
+    sq_status status = SQ_BUSY;
+    for (int try_count = 0; status == SQ_BUSY && try_count < 10000; try_count++) {
+        status = wal_append_begin(file, &wal_err, &append);
+        if (status == SQ_BUSY)
+            poll(NULL, 0, 1);
+    }
+    WAL_OK(status);
+    return append;
+}
+
 /* Appends what was committed to `source` since `*since` to `target`, as one transaction, and moves *since on. */
 static inline struct wal_place wal_copy(struct wal_file *source, struct wal_place *since, struct wal_file *target)
 {
     struct wal_place end;
     struct wal_place place;
-    struct wal_append *append = NULL;
     uint32_t page_bytes;
     uint32_t page_count;
     unsigned char page[65536];
@@ -161,7 +175,7 @@ static inline struct wal_place wal_copy(struct wal_file *source, struct wal_plac
     if (since->salt1 != end.salt1 || since->salt2 != end.salt2)
         since->frame_count = 0;
     assert_true(since->frame_count < end.frame_count);
-    WAL_OK(wal_append_begin(target, &wal_err, &append));
+    struct wal_append *append = wal_begin_append(target);
     for (uint32_t i = since->frame_count; i < end.frame_count; i++) {
         uint32_t number = 0;
         WAL_OK(wal_file_frame(source, &end, i, &wal_err, &number, &last_count, page));
