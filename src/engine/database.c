@@ -2,6 +2,7 @@
  *
  *     DIR/sqld.lock       flock()ed by the server that owns the directory
  *     DIR/NAME.db         a database; NAME.db-wal and NAME.db-shm beside it are SQLite's
+ *     DIR/NAME.db-ltx/    files of the one who follows it (follower.h), which are removed and renamed with it
  *     DIR/NAME.origin     for whom it was made, in hexadecimal digits; most databases have none
  *
  * The directory itself is the list of databases: there is no second list that could disagree with it. The mutex guards
@@ -36,12 +37,14 @@
 #include "base/map.h"
 #include "engine/durability.h"
 #include "engine/error.h"
+#include "engine/follower.h"
 #include "engine/memory.h"
 #include "engine/vfs.h"
 
 enum { ENGINE_PATH_MAX = 4096 };
 
 static const char database_suffix[] = ".db";
+static const char log_suffix[] = "-ltx";
 
 struct engine_registry {
     char data_dir[ENGINE_PATH_MAX];
@@ -49,6 +52,7 @@ struct engine_registry {
     int lock_fd;
     int dir_fd;
     struct engine_registry_watch *watch; /* or NULL */
+    struct engine_follower_factory *follower_factory;
     pthread_mutex_t mutex;
     struct sq_map open; /* name -> struct engine_database */
 };
@@ -262,6 +266,11 @@ void engine_registry_close_idle(struct engine_registry *registry, int64_t idle_u
     pthread_mutex_unlock(&registry->mutex);
 }
 
+void engine_registry_set_follower_factory(struct engine_registry *registry, struct engine_follower_factory *factory)
+{
+    registry->follower_factory = factory;
+}
+
 SQ_DEFINE_FREEP(struct engine_registry, engine_registry_free)
 
 sq_status engine_registry_open_as_is(const char *data_dir, const char *default_name, struct sq_error *err,
@@ -425,18 +434,35 @@ void engine_database_unref(struct engine_database *database)
     pthread_mutex_unlock(&registry->mutex);
 }
 
+SQ_DEFINE_FREEP(struct engine_durability, engine_durability_close)
+
+/* Under the start mutex. */
+static sq_status start(struct engine_database *database, struct sq_error *err)
+{
+    struct engine_follower_factory *factory = database->registry->follower_factory;
+    struct engine_follower *follower = NULL;
+    SQ_CLEANUP(engine_durability_closep) struct engine_durability *durability = NULL;
+    SQ_TRY(engine_durability_open(database->path, err, &durability));
+    if (factory != NULL)
+        SQ_TRY(factory->start_cb(factory, database, durability, err, &follower));
+    sq_status status = follower != NULL ? engine_durability_set_follower(durability, follower, err) : SQ_OK;
+    if (status != SQ_OK) {
+        follower->ops->closing_cb(follower);
+        follower->ops->closed_cb(follower, NULL);
+        return status;
+    }
+    atomic_store_explicit(&database->durability, SQ_STEAL(durability), memory_order_release);
+    return SQ_OK;
+}
+
 sq_status engine_database_start(struct engine_database *database, struct sq_error *err)
 {
     if (SQ_LIKELY(engine_database_durability(database) != NULL) || database->is_private)
         return SQ_OK;
-    struct engine_durability *durability = NULL;
     sq_status status = SQ_OK;
     pthread_mutex_lock(&database->start_mutex);
-    if (engine_database_durability(database) == NULL) {
-        status = engine_durability_open(database->path, err, &durability);
-        if (status == SQ_OK)
-            atomic_store_explicit(&database->durability, durability, memory_order_release);
-    }
+    if (engine_database_durability(database) == NULL)
+        status = start(database, err);
     pthread_mutex_unlock(&database->start_mutex);
     return status;
 }
@@ -466,6 +492,24 @@ const char *engine_database_path(const struct engine_database *database)
     return database->path;
 }
 
+/* Removes a directory of files; one that is not there is fine. */
+static sq_status remove_directory(const char *path, struct sq_error *err)
+{
+    int failure = 0;
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return errno == ENOENT ? SQ_OK : sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    for (const struct dirent *entry; failure == 0 && (entry = readdir(directory)) != NULL;) {
+        bool is_file = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+        if (is_file && unlinkat(dirfd(directory), entry->d_name, 0) != 0 && errno != ENOENT)
+            failure = errno;
+    }
+    closedir(directory);
+    if (failure == 0 && rmdir(path) != 0 && errno != ENOENT)
+        failure = errno;
+    return failure == 0 ? SQ_OK : sq_fail_errno(err, failure, "cannot remove '%s'", path);
+}
+
 /* Removes what may lie beside a database file. A WAL left over from a dropped database must never be replayed into a
  * new one of the same name. */
 static sq_status remove_companions(struct engine_registry *registry, const char *name, struct sq_error *err)
@@ -477,6 +521,8 @@ static sq_status remove_companions(struct engine_registry *registry, const char 
         if (unlink(path) != 0 && errno != ENOENT)
             return sq_fail_errno(err, errno, "cannot remove '%s'", path);
     }
+    make_path(registry, name, log_suffix, path, sizeof(path));
+    SQ_TRY(remove_directory(path, err));
     make_origin_path(registry, name, path, sizeof(path));
     if (unlink(path) != 0 && errno != ENOENT)
         return sq_fail_errno(err, errno, "cannot remove '%s'", path);
@@ -630,6 +676,10 @@ static sq_status rename_locked(struct engine_registry *registry, const char *nam
         return sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", path, new_path);
     tell_watch(registry, name, false);
     tell_watch(registry, new_name, true);
+    make_path(registry, name, log_suffix, path, sizeof(path));
+    make_path(registry, new_name, log_suffix, new_path, sizeof(new_path));
+    if (rename(path, new_path) != 0 && errno != ENOENT)
+        return sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", path, new_path);
     make_origin_path(registry, name, path, sizeof(path));
     make_origin_path(registry, new_name, new_path, sizeof(new_path));
     if (rename(path, new_path) != 0 && errno != ENOENT)

@@ -1,7 +1,8 @@
 /* engine/database.h: the databases of a data directory.
  *
  * A data directory holds one plain SQLite file NAME.db for each database, and `sqld.lock`, which keeps a second server
- * out. NAME.origin beside it says for whom it was made, if somebody has said so. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
+ * out. NAME.origin beside it says for whom it was made, if somebody has said so; the files in NAME.db-ltx/ are its log, if one is kept.
+ * They go and move with it. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
  *
  * Lifetime: the registry outlives every database; a database is counted with _ref/_unref, and one that is in use cannot
  * be dropped. Threads: all functions may be called from any thread. */
@@ -16,6 +17,7 @@
 #include "base/status.h"
 
 struct engine_durability;
+struct engine_follower_factory;
 struct engine_registry;
 struct engine_database;
 
@@ -51,6 +53,9 @@ struct engine_registry_watch {
 };
 /* NULL: nobody. Before other threads use the registry, or after. */
 void engine_registry_set_watch(struct engine_registry *registry, struct engine_registry_watch *watch);
+/* Who follows the databases that are opened from now on (engine/follower.h); NULL: nobody. It outlives the registry. Before other threads
+ * use the registry. */
+void engine_registry_set_follower_factory(struct engine_registry *registry, struct engine_follower_factory *factory);
 /* All databases must have been given back. NULL is allowed. */
 void engine_registry_free(struct engine_registry *registry);
 
