@@ -89,7 +89,7 @@ static void append_free(struct wal_append *append)
 
 sq_status wal_append_begin(struct wal_file *file, struct sq_error *err, struct wal_append **ret_append)
 {
-    sq_assert(!file->is_appending && sqlite3_get_autocommit(file->connection) != 0);
+    sq_assert(!file->is_appending && sqlite3_txn_state(file->connection, "main") == SQLITE_TXN_NONE);
     uint32_t page_count;
     struct wal_place end;
     struct wal_append *append = calloc(1, sizeof(*append));

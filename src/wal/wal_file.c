@@ -106,7 +106,10 @@ sq_status wal_file_new(struct sqlite3 *connection, struct sq_error *err, struct 
     if (file == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a write-ahead log");
     file->connection = connection;
-    int result = sqlite3_file_control(connection, "main", SQLITE_FCNTL_FILE_POINTER, &file->database);
+    int result = sqlite3_prepare_v2(connection, "PRAGMA main.schema_version", -1, &file->look, NULL);
+    if (result != SQLITE_OK)
+        return wal_fail(err, result, "read a database");
+    result = sqlite3_file_control(connection, "main", SQLITE_FCNTL_FILE_POINTER, &file->database);
     if (result == SQLITE_OK)
         result = sqlite3_file_control(connection, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file->wal);
     if (result != SQLITE_OK)
@@ -124,7 +127,8 @@ void wal_file_free(struct wal_file *file)
 {
     if (file == NULL)
         return;
-    sq_assert(!file->is_appending);
+    sq_assert(!file->is_appending && !file->has_snapshot);
+    sqlite3_finalize(file->look);
     free(file->regions);
     free(file);
 }
@@ -183,8 +187,8 @@ sq_status wal_file_end(struct wal_file *file, struct sq_error *err, struct wal_p
 {
     struct wal_index_header before;
     struct wal_index_header after;
-    uint32_t page_bytes;
-    uint32_t page_count;
+    uint32_t page_bytes = 0;
+    uint32_t page_count = 0;
     SQ_TRY(wal_index_read_or_recover(file, err, &after));
     do {
         before = after;
@@ -237,19 +241,9 @@ sq_status wal_file_frame(struct wal_file *file, const struct wal_place *place, u
 
 /* --- Snapshots ---------------------------------------------------------------------------------------------------- */
 
-static sq_status exec(struct wal_file *file, const char *sql, struct sq_error *err)
+static bool has_no_transaction(struct wal_file *file)
 {
-    int result = sqlite3_exec(file->connection, sql, NULL, NULL, NULL);
-    return result == SQLITE_OK ? SQ_OK : wal_fail(err, result, "begin a snapshot");
-}
-
-static void end_transaction(struct wal_file *file)
-{
-    if (sqlite3_get_autocommit(file->connection) != 0)
-        return;
-    /* What rolling back a transaction that has only read may complain about does not keep it from ending. */
-    sqlite3_exec(file->connection, "ROLLBACK", NULL, NULL, NULL);
-    sq_assert(sqlite3_get_autocommit(file->connection) != 0);
+    return sqlite3_txn_state(file->connection, "main") == SQLITE_TXN_NONE;
 }
 
 /* Begins a read transaction, and knows of what. SQ_BUSY: somebody commits all the time. */
@@ -259,16 +253,15 @@ static sq_status begin_transaction(struct wal_file *file, struct sq_error *err, 
         struct wal_index_header before;
         struct wal_index_header after;
         SQ_TRY(wal_index_read_or_recover(file, err, &before));
-        SQ_TRY(exec(file, "BEGIN", err));
-        sq_status status = exec(file, "PRAGMA main.schema_version", err);
-        if (status == SQ_OK)
-            status = wal_index_read(file, err, &after);
+        int result = sqlite3_step(file->look);
+        sq_status status =
+            result == SQLITE_ROW ? wal_index_read(file, err, &after) : wal_fail(err, result, "begin a snapshot");
         if (status == SQ_OK && is_same(&before, &after)) {
             *ret_header = before;
             return SQ_OK;
         }
-        end_transaction(file);
-        if (status != SQ_OK && status != SQ_BUSY)
+        sqlite3_reset(file->look);
+        if (status != SQ_OK && (status != SQ_BUSY || result != SQLITE_ROW))
             return status;
     }
     return sq_fail(err, SQ_BUSY, "no moment without a commit to begin a snapshot in");
@@ -276,13 +269,14 @@ static sq_status begin_transaction(struct wal_file *file, struct sq_error *err, 
 
 sq_status wal_snapshot_begin(struct wal_file *file, struct sq_error *err, struct wal_snapshot **ret_snapshot)
 {
-    sq_assert(!file->is_appending && sqlite3_get_autocommit(file->connection) != 0);
+    sq_assert(!file->is_appending && !file->has_snapshot && has_no_transaction(file));
     struct wal_snapshot *snapshot = calloc(1, sizeof(*snapshot));
     if (snapshot == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a snapshot");
     struct wal_index_header header;
     snapshot->file = file;
     sq_status status = begin_transaction(file, err, &header);
+    file->has_snapshot = true;
     if (status == SQ_OK)
         status = measure(file, &header, err, &snapshot->page_bytes, &snapshot->page_count);
     if (status != SQ_OK) {
@@ -348,6 +342,7 @@ void wal_snapshot_end(struct wal_snapshot *snapshot)
 {
     if (snapshot == NULL)
         return;
-    end_transaction(snapshot->file);
+    sqlite3_reset(snapshot->file->look);
+    snapshot->file->has_snapshot = false;
     free(snapshot);
 }

@@ -190,10 +190,11 @@ sq_status wal_index_read_or_recover(struct wal_file *file, struct sq_error *err,
     sq_assert(!file->is_appending);
     for (int try_count = 0;; try_count++) {
         sq_status status = wal_index_read(file, err, ret_header);
-        if (status != SQ_BUSY || try_count == RECOVER_TRIES_MAX || sqlite3_get_autocommit(file->connection) == 0)
+        if (status != SQ_BUSY || try_count == RECOVER_TRIES_MAX || file->has_snapshot)
             return status;
-        int result = sqlite3_exec(file->connection, "PRAGMA schema_version", NULL, NULL, NULL);
-        if (result != SQLITE_OK)
+        int result = sqlite3_step(file->look);
+        sqlite3_reset(file->look);
+        if (result != SQLITE_ROW)
             return wal_fail(err, result, "recover the index of the write-ahead log");
     }
 }

@@ -52,9 +52,11 @@ struct wal_file {
     sqlite3 *connection;
     sqlite3_file *database;
     sqlite3_file *wal;
+    sqlite3_stmt *look; /* reads something: as long as it is not reset, the connection has a read transaction */
     volatile _Atomic uint32_t **regions; /* NULL: not mapped yet */
     size_t region_count;
     bool is_appending;
+    bool has_snapshot;
 };
 
 /* --- Bytes -------------------------------------------------------------------------------------------------------- */
@@ -98,7 +100,7 @@ sq_status wal_fail(struct sq_error *err, int result, const char *what);
 /* A whole and valid header. SQ_BUSY: there is none, even after some looks; a transaction of SQLite's on any connection makes
  * one, waiting for who writes it now, or recovering it from the WAL. */
 SQ_MUST_USE sq_status wal_index_read(struct wal_file *file, struct sq_error *err, struct wal_index_header *ret_header);
-/* The same, with such a transaction if it is needed and the connection has none. Not while appending. */
+/* The same, with such a transaction if it is needed and there is no snapshot. Not while appending. */
 SQ_MUST_USE sq_status wal_index_read_or_recover(struct wal_file *file, struct sq_error *err,
                                                 struct wal_index_header *ret_header);
 /* Whether the WAL is still the generation of `place`. True: what was read of its committed frames before the call is whole. Needs no

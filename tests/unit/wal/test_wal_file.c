@@ -761,6 +761,42 @@ static void a_torn_header_of_the_index_is_recovered(void **state)
     wal_check(t.target);
 }
 
+/* Memory that any process may have written to: what it says is not believed beyond its bounds. */
+static void a_wal_index_that_contradicts_itself_is_said_so(void **state)
+{
+    (void)state;
+    struct wal_snapshot *snapshot = NULL;
+    sqlite3_file *database = NULL;
+    void volatile *region = NULL;
+    unsigned char page[512];
+    open_twins(512);
+    wal_exec(t.source, "INSERT INTO t SELECT NULL, randomblob(300) FROM " WAL_SERIES(1000));
+    copy();
+    WAL_OK(wal_snapshot_begin(t.to, &wal_err, &snapshot));
+    assert_int_equal(sqlite3_file_control(t.target_file, "main", SQLITE_FCNTL_FILE_POINTER, &database), SQLITE_OK);
+    assert_int_equal(database->pMethods->xShmMap(database, 0, 32768, 0, &region), SQLITE_OK);
+    uint16_t volatile *slots = (uint16_t volatile *)region + 2 * TABLE;
+    for (uint32_t entry = FIRST_TABLE + 1; entry <= UINT16_MAX; entry += 1000) {
+        uint16_t before = slots[5 * 383];
+        slots[5 * 383] = (uint16_t)entry;
+        assert_int_equal(wal_snapshot_page(snapshot, 5, page, &wal_err), SQ_CORRUPT);
+        slots[5 * 383] = before;
+        WAL_OK(wal_snapshot_page(snapshot, 5, page, &wal_err));
+    }
+    /* No slot is free: the look ends all the same. */
+    uint16_t *kept = malloc(4 * TABLE);
+    for (size_t i = 0; i < 2 * TABLE; i++) {
+        kept[i] = slots[i];
+        slots[i] = 1;
+    }
+    assert_int_equal(wal_snapshot_page(snapshot, 5, page, &wal_err), SQ_CORRUPT);
+    for (size_t i = 0; i < 2 * TABLE; i++)
+        slots[i] = kept[i];
+    free(kept);
+    wal_snapshot_end(snapshot);
+    wal_assert_snapshot(t.to, t.target);
+}
+
 /* Another process finds no wal-index and recovers all from the WAL: it must be what readers saw. */
 static void copy_and_recover(void)
 {
@@ -901,6 +937,7 @@ int main(int argument_count, char **arguments)
         TEST(many_dead_writers_do_not_fill_the_index),
         TEST(what_a_dead_writer_left_is_passed_over),
         TEST(a_torn_header_of_the_index_is_recovered),
+        TEST(a_wal_index_that_contradicts_itself_is_said_so),
         TEST(what_was_appended_is_recovered_from_the_wal),
         TEST(a_wal_of_the_other_byte_order_goes_on_in_it),
     };
