@@ -198,18 +198,24 @@ char *repl_node_upstream(struct repl_node *node)
 {
     pthread_mutex_lock(&node->mutex);
     const char *url = node->state.role == REPL_REPLICA ? upstream(node) : NULL;
-    char *copy = NULL;
-    if (url != NULL && node->link != NULL)
-        copy = node_link_url(node->link, url);
+    char *copy = url != NULL ? strdup(url) : NULL;
     pthread_mutex_unlock(&node->mutex);
-    return copy;
+    pthread_mutex_lock(&node->link_mutex);
+    char *sorted = copy != NULL && node->link != NULL ? node_link_url(node->link, copy) : NULL;
+    pthread_mutex_unlock(&node->link_mutex);
+    if (sorted == NULL)
+        return copy;
+    free(copy);
+    return sorted;
 }
 
 bool repl_node_is_connected(struct repl_node *node)
 {
-    pthread_mutex_lock(&node->mutex);
-    bool is_connected = node->state.role == REPL_PRIMARY || (node->link != NULL && node_link_is_connected(node->link));
-    pthread_mutex_unlock(&node->mutex);
+    if (repl_node_role(node) == REPL_PRIMARY)
+        return true;
+    pthread_mutex_lock(&node->link_mutex);
+    bool is_connected = node->link != NULL && node_link_is_connected(node->link);
+    pthread_mutex_unlock(&node->link_mutex);
     return is_connected;
 }
 
@@ -218,9 +224,9 @@ bool repl_node_is_connected(struct repl_node *node)
 /* Under `change`. */
 static void link_stop(struct repl_node *node)
 {
-    pthread_mutex_lock(&node->mutex);
+    pthread_mutex_lock(&node->link_mutex);
     struct node_link *link = SQ_STEAL(node->link);
-    pthread_mutex_unlock(&node->mutex);
+    pthread_mutex_unlock(&node->link_mutex);
     node_link_free(link);
 }
 
@@ -237,9 +243,9 @@ static sq_status link_start(struct repl_node *node, struct sq_error *err)
     }
     struct node_link *link = NULL;
     SQ_TRY(node_link_new(node, url, err, &link));
-    pthread_mutex_lock(&node->mutex);
+    pthread_mutex_lock(&node->link_mutex);
     node->link = link;
-    pthread_mutex_unlock(&node->mutex);
+    pthread_mutex_unlock(&node->link_mutex);
     return SQ_OK;
 }
 
@@ -492,6 +498,8 @@ sq_status repl_node_new(struct repl_host *host, const struct repl_options *optio
     pthread_mutex_init(&node->change, NULL);
     pthread_mutex_init(&node->file, NULL);
     pthread_mutex_init(&node->mutex, NULL);
+    pthread_mutex_init(&node->link_mutex, NULL);
+    pthread_mutex_init(&node->peer_mutex, NULL);
     sq_list_init(&node->watches);
     sq_list_init(&node->databases);
     sq_list_init(&node->peers);
@@ -538,6 +546,8 @@ void repl_node_free(struct repl_node *node)
     free(node->replica_of);
     free(node->replica_name);
     free(node->replica_databases);
+    pthread_mutex_destroy(&node->peer_mutex);
+    pthread_mutex_destroy(&node->link_mutex);
     pthread_mutex_destroy(&node->mutex);
     pthread_mutex_destroy(&node->file);
     pthread_mutex_destroy(&node->change);

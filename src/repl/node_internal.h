@@ -11,7 +11,8 @@
  *   report.c          for operators
  *
  * Locks, outermost first: `change` (who changes role or options, one at a time; held across I/O and joins, so no thread that is joined
- * takes it) > `file` (who writes the state down; held across that) > `mutex` (a few instructions, wakers are called under it). */
+ * takes it) > `peer_mutex` > a sender's > `link_mutex` > the link's > a receiver's > `file` (who writes the state down; held across that) > `mutex` (a few
+ * instructions, wakers are called under it). Senders and receivers may call the source and the store under their own locks. */
 #ifndef SQ_REPL_NODE_INTERNAL_H
 #define SQ_REPL_NODE_INTERNAL_H
 
@@ -45,14 +46,16 @@ struct repl_node {
     struct sq_list watches;   /* struct node_watch: senders that want to know of databases and roles */
     struct sq_list databases; /* struct repl_database, by number */
     uint32_t last_number;
-    struct sq_list peers; /* struct repl_peer */
-    size_t peer_count;
     size_t keep_bytes;
     int64_t keep_us;
     int64_t timeout_us;
     size_t synchronous_count;
 
-    struct node_link *link; /* NULL: nobody is followed; guarded by `change` and, to be looked at, by `mutex` */
+    pthread_mutex_t link_mutex;
+    struct node_link *link; /* NULL: nobody is followed; changed under `change` and `link_mutex`, read under either */
+    pthread_mutex_t peer_mutex;
+    struct sq_list peers; /* struct repl_peer; changed under `peer_mutex` and `mutex`, read under either */
+    size_t peer_count;
 };
 
 #endif

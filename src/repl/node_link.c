@@ -40,7 +40,9 @@ struct node_link {
     char *url;
     size_t host_count;
     struct repl_receiver_config config;
-    struct replication_command command; /* name and list of databases */
+    char name[REPLICATION_NAME_MAX + 1]; /* of this replica */
+    char databases[REPLICATION_LIST_MAX + 1];
+    struct repl_wanted wanted; /* the same list */
     pthread_t thread;
     bool has_thread;
     int wake_fd;
@@ -51,6 +53,7 @@ struct node_link {
     /* Of the thread. */
     int64_t backoff_us;
     int64_t told_us; /* when a failure was last logged */
+    struct pgwire_frame held; /* a message that the receiver had no room for; type 0: none */
 
     pthread_mutex_t mutex;
     struct repl_receiver *receiver; /* NULL: not connected */
@@ -121,13 +124,13 @@ bool node_link_is_list_known(struct node_link *link)
     return is_known;
 }
 
-int64_t node_link_age_us(struct node_link *link)
+int64_t node_link_age_us(struct node_link *link, const char *name)
 {
     int64_t now_us = sq_clock_now_us();
     pthread_mutex_lock(&link->mutex);
     int64_t age_us = link->sure_us != 0 ? now_us - link->sure_us : INT64_MAX;
     if (link->receiver != NULL) {
-        int64_t now_age_us = repl_receiver_age_us(link->receiver, now_us);
+        int64_t now_age_us = repl_receiver_age_us(link->receiver, name, now_us);
         age_us = now_age_us < age_us ? now_age_us : age_us;
     }
     pthread_mutex_unlock(&link->mutex);
@@ -196,7 +199,7 @@ static sq_status identify(struct node_link *link, struct probe *probe, struct sq
 
 static sq_status probe_open(struct node_link *link, size_t host, struct sq_error *err, struct probe *ret_probe)
 {
-    const struct pgclient_parameter parameters[] = {{"replication", "true"}, {"application_name", link->command.name}};
+    const struct pgclient_parameter parameters[] = {{"replication", "true"}, {"application_name", link->name}};
     struct pgclient_target *target = NULL;
     struct probe probe = {.host = host};
     SQ_TRY(open_target(link, host, err, &target));
@@ -217,13 +220,10 @@ static sq_status probe_open(struct node_link *link, size_t host, struct sq_error
 /* Asks the server to be followed. */
 static sq_status put_start(struct node_link *link, struct probe *probe, struct sq_error *err)
 {
-    struct repl_identity own;
-    link->node->store.ops->identity_cb(&link->node->store, &own);
-    struct replication_command command = link->command;
-    command.kind = REPLICATION_START;
-    command.version = REPLICATION_VERSION;
-    command.system_id = own.system_id;
-    command.timeline = own.timeline;
+    struct replication_command command;
+    repl_receiver_command(&link->node->store, &command);
+    memcpy(command.name, link->name, sizeof(command.name));
+    memcpy(command.databases, link->databases, sizeof(command.databases));
     struct sq_buf text;
     sq_buf_init(&text, REPLICATION_MESSAGE_BYTES_MAX);
     replication_put_command(&text, &command);
@@ -313,24 +313,30 @@ static sq_status take_frame(struct node_link *link, const struct pgwire_frame *f
     }
 }
 
-/* What has come, LINK_FRAMES_MAX messages at most. *ret_events: what to poll(2) for; 0: there may be more at once. */
-static sq_status take_some(struct node_link *link, struct pgclient *client, struct sq_error *err, short *ret_events)
+/* What has come, LINK_FRAMES_MAX messages at most. *ret_is_done: there is no more, or the receiver wants no more, until something happens; *ret_events:
+ * what to poll(2) for then. */
+static sq_status take_some(struct node_link *link, struct pgclient *client, struct sq_error *err, bool *ret_is_done,
+                           short *ret_events)
 {
-    *ret_events = 0;
     for (int i = 0; i < LINK_FRAMES_MAX; i++) {
-        struct pgwire_frame frame;
         bool is_over = false;
-        if (!repl_receiver_is_hungry(link->receiver)) {
-            *ret_events = POLLRDHUP;
-            return SQ_OK;
+        if (link->held.type == 0) {
+            sq_status status = pgclient_take(client, err, &link->held);
+            if (status == SQ_BUSY) {
+                link->held.type = 0;
+                *ret_is_done = true;
+                *ret_events = POLLIN;
+                return SQ_OK;
+            }
+            SQ_TRY(status);
         }
-        sq_status status = pgclient_take(client, err, &frame);
-        if (status == SQ_BUSY) {
-            *ret_events = POLLIN | POLLRDHUP;
+        sq_status status = take_frame(link, &link->held, err, &is_over);
+        if (status == SQ_BUSY) { /* its bytes stay where they are as long as nothing else is received */
+            *ret_is_done = true;
             return SQ_OK;
         }
         SQ_TRY(status);
-        SQ_TRY(take_frame(link, &frame, err, &is_over));
+        link->held.type = 0;
         if (is_over)
             return sq_fail(err, SQ_CLOSED, "the server has ended the stream");
     }
@@ -340,18 +346,18 @@ static sq_status take_some(struct node_link *link, struct pgclient *client, stru
 static sq_status stream_on(struct node_link *link, struct pgclient *client, struct sq_error *err)
 {
     while (!is_stopping(link)) {
+        bool is_done = false;
         short events = 0;
         int64_t deadline_us = 0;
-        SQ_TRY(take_some(link, client, err, &events));
-        SQ_TRY(repl_receiver_produce(link->receiver, sq_clock_now_us(), sq_clock_wall_us(), pgclient_out(client), err,
-                                     &deadline_us));
+        SQ_TRY(take_some(link, client, err, &is_done, &events));
+        SQ_TRY(repl_receiver_produce(link->receiver, sq_clock_now_us(), pgclient_out(client), err, &deadline_us));
         sq_status sent = pgclient_send_some(client, err);
         if (sent != SQ_OK && sent != SQ_BUSY)
             return sent;
         if (sent == SQ_BUSY)
             events = (short)(events | POLLOUT);
-        if (events != 0)
-            link_wait(link, pgclient_descriptor(client), events, deadline_us);
+        if (is_done)
+            link_wait(link, events != 0 ? pgclient_descriptor(client) : -1, events, deadline_us);
     }
     return SQ_OK;
 }
@@ -386,7 +392,7 @@ static void detach(struct node_link *link)
     int64_t now_us = sq_clock_now_us();
     pthread_mutex_lock(&link->mutex);
     struct repl_receiver *receiver = SQ_STEAL(link->receiver);
-    int64_t age_us = repl_receiver_age_us(receiver, now_us);
+    int64_t age_us = repl_receiver_age_us(receiver, NULL, now_us);
     if (age_us != INT64_MAX && now_us - age_us > link->sure_us)
         link->sure_us = now_us - age_us;
     link->was_list_known = link->was_list_known || repl_receiver_is_list_known(receiver);
@@ -404,7 +410,7 @@ static sq_status follow(struct node_link *link, struct sq_error *err)
     SQ_TRY(search(link, err, &probe));
     sq_status status = begin_stream(link, &probe, err);
     if (status == SQ_OK)
-        status = repl_receiver_new(&link->node->store, &link->command, &link->config, &link->waker, sq_clock_now_us(), err,
+        status = repl_receiver_new(&link->node->store, &link->wanted, &link->config, &link->waker, sq_clock_now_us(), err,
                                    &receiver);
     if (status == SQ_OK) {
         char label[SQ_LOG_QUOTED_MAX];
@@ -413,6 +419,7 @@ static sq_status follow(struct node_link *link, struct sq_error *err)
                probe.is_primary ? "primary" : "replica");
         link->backoff_us = LINK_BACKOFF_US_MIN;
         link->told_us = 0;
+        link->held.type = 0;
         attach(link, &probe, receiver);
         status = stream_on(link, probe.client, err);
         detach(link);
@@ -472,15 +479,18 @@ sq_status node_link_check_url(const char *url, struct sq_error *err)
 SQ_DEFINE_FREEP(struct node_link, node_link_free)
 
 /* What the options say; under the node's `change`. */
-static void take_options(struct node_link *link)
+static sq_status take_options(struct node_link *link, struct sq_error *err)
 {
     const struct repl_node *node = link->node;
     link->config = repl_receiver_defaults;
     link->config.timeout_us = node->timeout_us;
-    (void)snprintf(link->command.name, sizeof(link->command.name), "%.*s", REPLICATION_NAME_MAX,
+    link->config.keepalive_us = node->timeout_us / 10;
+    const char *databases = node->replica_databases != NULL ? node->replica_databases : "";
+    SQ_TRY(repl_wanted_parse(databases, err, &link->wanted));
+    (void)snprintf(link->databases, sizeof(link->databases), "%s", databases);
+    (void)snprintf(link->name, sizeof(link->name), "%.*s", REPLICATION_NAME_MAX,
                    node->replica_name != NULL ? node->replica_name : "");
-    (void)snprintf(link->command.databases, sizeof(link->command.databases), "%.*s", REPLICATION_LIST_MAX,
-                   node->replica_databases != NULL ? node->replica_databases : "");
+    return SQ_OK;
 }
 
 sq_status node_link_new(struct repl_node *node, const char *url, struct sq_error *err, struct node_link **ret_link)
@@ -498,7 +508,7 @@ sq_status node_link_new(struct repl_node *node, const char *url, struct sq_error
     if (link->url == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for following the primary");
     link->host_count = node_url_host_count(url);
-    take_options(link);
+    SQ_TRY(take_options(link, err));
     link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (link->wake_fd < 0)
         return sq_fail_errno(err, errno, "cannot make what wakes a thread");

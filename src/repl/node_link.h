@@ -32,8 +32,8 @@ char *node_link_url(struct node_link *link, const char *url);
 bool node_link_is_connected(struct node_link *link);
 /* Whether the primary has told of all its databases since it was connected first. */
 bool node_link_is_list_known(struct node_link *link);
-/* For how long it has not been certain that everything was received; INT64_MAX: it never was. */
-int64_t node_link_age_us(struct node_link *link);
+/* For how long it has not been certain that everything of database `name` (NULL: of all) was received; INT64_MAX: it never was. */
+int64_t node_link_age_us(struct node_link *link, const char *name);
 
 /* For operators: calls `look_cb` with the receiver (NULL: not connected), under the link's lock. `state` is a word, `failure` what went wrong last or "". */
 void node_link_look(struct node_link *link, void *context,

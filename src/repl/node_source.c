@@ -36,16 +36,22 @@ static struct repl_node *node_of(struct repl_source *source)
 static void source_identity(struct repl_source *source, struct repl_identity *ret_identity)
 {
     struct repl_node *node = node_of(source);
+    bool is_list_known = true;
+    int64_t age_us = 0;
+    if (repl_node_role(node) != REPL_PRIMARY) {
+        pthread_mutex_lock(&node->link_mutex);
+        is_list_known = node->link != NULL && node_link_is_list_known(node->link);
+        age_us = node->link != NULL ? node_link_age_us(node->link, NULL) : INT64_MAX;
+        pthread_mutex_unlock(&node->link_mutex);
+    }
     pthread_mutex_lock(&node->mutex);
-    enum repl_role role = node->state.role;
-    bool is_primary = role == REPL_PRIMARY;
     *ret_identity = (struct repl_identity){
         .system_id = node->state.system_id,
         .timeline = node->state.seen_timeline,
-        .is_primary = is_primary,
-        .is_fenced = role == REPL_FENCED,
-        .is_list_known = is_primary || (node->link != NULL && node_link_is_list_known(node->link)),
-        .age_us = is_primary ? 0 : node->link != NULL ? node_link_age_us(node->link) : INT64_MAX,
+        .is_primary = node->state.role == REPL_PRIMARY,
+        .is_fenced = node->state.role == REPL_FENCED,
+        .is_list_known = is_list_known,
+        .age_us = age_us,
     };
     pthread_mutex_unlock(&node->mutex);
 }

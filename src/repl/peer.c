@@ -103,6 +103,7 @@ void repl_node_put_identity(struct repl_node *node, struct sq_buf *out)
 
 static sq_status enlist(struct repl_node *node, struct repl_peer *peer, struct sq_error *err)
 {
+    pthread_mutex_lock(&node->peer_mutex);
     pthread_mutex_lock(&node->mutex);
     bool has_room = node->peer_count < REPL_PEERS_MAX;
     if (has_room) {
@@ -110,6 +111,7 @@ static sq_status enlist(struct repl_node *node, struct repl_peer *peer, struct s
         node->peer_count++;
     }
     pthread_mutex_unlock(&node->mutex);
+    pthread_mutex_unlock(&node->peer_mutex);
     return has_room ? SQ_OK : sq_fail_sql(err, SQ_LIMIT, "53300", "there are %d replicas connected already", REPL_PEERS_MAX);
 }
 
@@ -151,6 +153,7 @@ void repl_peer_free(struct repl_peer *peer)
     if (peer == NULL)
         return;
     struct repl_node *node = peer->node;
+    pthread_mutex_lock(&node->peer_mutex);
     pthread_mutex_lock(&node->mutex);
     bool was_listed = sq_list_is_linked(&peer->links);
     if (was_listed) {
@@ -158,6 +161,7 @@ void repl_peer_free(struct repl_peer *peer)
         node->peer_count--;
     }
     pthread_mutex_unlock(&node->mutex);
+    pthread_mutex_unlock(&node->peer_mutex);
     if (was_listed) {
         char name[SQ_LOG_QUOTED_MAX];
         sq_log(SQ_LOG_INFO, "repl", "replica disconnected", "name=%s address=%s",

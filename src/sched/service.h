@@ -38,6 +38,7 @@
 
 struct engine_database;
 struct engine_registry;
+struct repl_node;
 struct service;
 
 /* What is common to all services of one connection. The front end owns it; the connection's settings are written here
@@ -55,6 +56,7 @@ struct service_context {
     size_t connection_max;            /* of all */
     size_t role_connection_max;       /* of `role`; 0: no limit */
     size_t database_connection_max;   /* of `database`; 0: no limit */
+    struct repl_node *node;           /* says whether anything may be written on this server; NULL: always */
     bool is_read_only;                /* the transaction must not write */
     bool is_lazy;                     /* synchronous_commit is off: answers do not wait for the disk */
     bool has_foreign_keys;

@@ -1,13 +1,20 @@
-/* session/layer_authorization.c: what the transaction allows. */
+/* session/layer_authorization.c: what the transaction allows, and what this server is: a replica writes nothing. */
+#include "repl/node.h"
 #include "session/layers.h"
+
+static sq_status check_write(const struct service *service, const struct query *query, struct sq_error *err)
+{
+    if (service->context->is_read_only)
+        return sq_fail_sql(err, SQ_SQL, "25006", "cannot execute %s in a read-only transaction",
+                           query->verb != NULL ? query->verb : "a statement that writes");
+    return service->context->node != NULL ? repl_node_check_writable(service->context->node, err) : SQ_OK;
+}
 
 static enum query_progress authorization_run(struct service *service, struct query *query, struct sink *sink,
                                              struct sq_error *err)
 {
-    if (query->stage == QUERY_NEW && service->context->is_read_only && !query->statement->is_readonly) {
+    if (query->stage == QUERY_NEW && !query->statement->is_readonly && check_write(service, query, err) != SQ_OK) {
         query->stage = QUERY_ENDED;
-        (void)sq_fail_sql(err, SQ_SQL, "25006", "cannot execute %s in a read-only transaction",
-                          query->verb != NULL ? query->verb : "a statement that writes");
         return QUERY_FAILED;
     }
     return service_run(service->inner, query, sink, err);
@@ -15,11 +22,8 @@ static enum query_progress authorization_run(struct service *service, struct que
 
 static enum query_progress authorization_claim(struct service *service, struct query *query, struct sq_error *err)
 {
-    if (service->context->is_read_only) {
-        (void)sq_fail_sql(err, SQ_SQL, "25006", "cannot execute %s in a read-only transaction",
-                          query->verb != NULL ? query->verb : "what writes");
+    if (check_write(service, query, err) != SQ_OK)
         return QUERY_FAILED;
-    }
     return service_claim(service->inner, query, err);
 }
 

@@ -55,6 +55,7 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, struct 
     session->context = (struct service_context){
         .connection_id = session->entry.pid,
         .registry = host->databases,
+        .node = host->node,
         .waker = waker,
         .has_foreign_keys = session->config->foreign_keys,
         .slow_log_us = session->config->log_min_duration_statement_us,

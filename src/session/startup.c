@@ -22,6 +22,7 @@
 #include "base/utf8.h"
 #include "engine/database.h"
 #include "metrics/metrics.h"
+#include "repl/node.h"
 #include "session/native_internal.h"
 #include "session/session_internal.h"
 #include "session/walsender.h"
@@ -433,6 +434,8 @@ static sq_status open_replication(struct session *session, struct sq_error *err)
 static sq_status open_session(struct session *session, struct sq_error *err)
 {
     session->context.role = session->user;
+    if (session->host->node != NULL && repl_node_role(session->host->node) != REPL_PRIMARY)
+        SQ_TRY(settings_assign(&session->settings, SETTING_IN_HOT_STANDBY, "on", err));
     if (session->is_replication)
         return open_replication(session, err);
     SQ_TRY(choose_database(session, err));
