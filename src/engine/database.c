@@ -337,6 +337,11 @@ const char *engine_registry_default_name(const struct engine_registry *registry)
     return registry->default_name;
 }
 
+const char *engine_registry_data_dir(const struct engine_registry *registry)
+{
+    return registry->data_dir;
+}
+
 bool engine_database_exists(struct engine_registry *registry, const char *name)
 {
     if (!engine_database_name_is_valid(name))

@@ -60,6 +60,7 @@ void engine_registry_set_follower_factory(struct engine_registry *registry, stru
 void engine_registry_free(struct engine_registry *registry);
 
 const char *engine_registry_default_name(const struct engine_registry *registry);
+const char *engine_registry_data_dir(const struct engine_registry *registry); /* an absolute path */
 
 /* Whether a name can be a database's: 1..63 letters, digits, '_', '-', '.', not starting with '.' or '-'. The rule keeps names
  * inside the data directory and readable in a shell. */
