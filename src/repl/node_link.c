@@ -1,7 +1,10 @@
 /* repl/node_link.c: finding and following a primary; node_link.h has the drawing.
  *
  * The thread owns the connection and the receiver, and waits in poll(2) for the socket, its eventfd and the receiver's deadline. What others look at is
- * guarded by `mutex`, a leaf lock; they look at the receiver under it, and the thread takes it away before it frees it.
+ * guarded by `mutex`; they look at the receiver under it, and the thread takes it away before it frees it.
+ *
+ * Who stops the link does not wait for a host that does not answer: while the thread connects it does not use the node, and it ends by itself when it
+ * notices that nobody wants the connection any more. The last of the two frees the link.
  *
  * A probe is a connection on which IDENTIFY_SYSTEM was answered. The one that is chosen goes on with START_REPLICATION. A server with an
  * older timeline than ours is asked for it, too: it refuses, and is fenced by having heard of ours. */
@@ -43,12 +46,10 @@ struct node_link {
     char name[REPLICATION_NAME_MAX + 1]; /* of this replica */
     char databases[REPLICATION_LIST_MAX + 1];
     struct repl_wanted wanted; /* the same list */
-    pthread_t thread;
-    bool has_thread;
+    struct replication_command command; /* what is asked for this time */
+    atomic_int ref_count; /* the node and the thread. Acquire and release: the last one frees */
     int wake_fd;
     struct sq_waker waker; /* of the receiver: wakes the thread */
-    /* Release and acquire: whoever sees it set has been woken after. */
-    atomic_bool is_stopping;
 
     /* Of the thread. */
     int64_t backoff_us;
@@ -56,6 +57,9 @@ struct node_link {
     struct pgwire_frame held; /* a message that the receiver had no room for; type 0: none */
 
     pthread_mutex_t mutex;
+    pthread_cond_t left;
+    bool is_stopping;
+    bool is_inside;                 /* the thread uses the node */
     struct repl_receiver *receiver; /* NULL: not connected */
     bool was_list_known;
     int64_t sure_us; /* monotonic: when everything had been received last, of a connection that has ended; 0: never */
@@ -80,7 +84,28 @@ static void on_wake(struct sq_waker *waker)
 
 static bool is_stopping(struct node_link *link)
 {
-    return atomic_load_explicit(&link->is_stopping, memory_order_acquire);
+    pthread_mutex_lock(&link->mutex);
+    bool is_stopping = link->is_stopping;
+    pthread_mutex_unlock(&link->mutex);
+    return is_stopping;
+}
+
+/* From here to leave() the node is there. False: the link is to stop. */
+static bool enter(struct node_link *link)
+{
+    pthread_mutex_lock(&link->mutex);
+    link->is_inside = !link->is_stopping;
+    bool is_inside = link->is_inside;
+    pthread_mutex_unlock(&link->mutex);
+    return is_inside;
+}
+
+static void leave(struct node_link *link)
+{
+    pthread_mutex_lock(&link->mutex);
+    link->is_inside = false;
+    pthread_cond_broadcast(&link->left);
+    pthread_mutex_unlock(&link->mutex);
 }
 
 /* Until `fd` (-1: none) has `events`, somebody wakes, or it is `until_us`. */
@@ -202,6 +227,8 @@ static sq_status probe_open(struct node_link *link, size_t host, struct sq_error
     const struct pgclient_parameter parameters[] = {{"replication", "true"}, {"application_name", link->name}};
     struct pgclient_target *target = NULL;
     struct probe probe = {.host = host};
+    if (is_stopping(link))
+        return sq_fail(err, SQ_CLOSED, "stopping");
     SQ_TRY(open_target(link, host, err, &target));
     (void)snprintf(probe.label, sizeof(probe.label), "%.*s", LINK_TEXT_MAX - 1, pgclient_target_label(target));
     sq_status status = pgclient_connect(target, NULL, parameters, sizeof(parameters) / sizeof(parameters[0]), err,
@@ -220,13 +247,9 @@ static sq_status probe_open(struct node_link *link, size_t host, struct sq_error
 /* Asks the server to be followed. */
 static sq_status put_start(struct node_link *link, struct probe *probe, struct sq_error *err)
 {
-    struct replication_command command;
-    repl_receiver_command(&link->node->store, &command);
-    memcpy(command.name, link->name, sizeof(command.name));
-    memcpy(command.databases, link->databases, sizeof(command.databases));
     struct sq_buf text;
     sq_buf_init(&text, REPLICATION_MESSAGE_BYTES_MAX);
-    replication_put_command(&text, &command);
+    replication_put_command(&text, &link->command);
     pgwire_put_query(pgclient_out(probe->client), (const char *)sq_buf_bytes(&text), sq_buf_length(&text));
     sq_buf_done(&text);
     return pgclient_send(probe->client, err);
@@ -257,11 +280,10 @@ static bool is_better(const struct probe *probe, const struct probe *best)
 /* The newest primary among several hosts. */
 static sq_status search(struct node_link *link, struct sq_error *err, struct probe *ret_probe)
 {
-    struct repl_identity own;
-    link->node->store.ops->identity_cb(&link->node->store, &own);
+    const struct replication_command *own = &link->command;
     struct probe best = {0};
     sq_status status = SQ_OK;
-    for (size_t i = 0; i < link->host_count && !is_stopping(link); i++) {
+    for (size_t i = 0; i < link->host_count; i++) {
         struct probe probe = {0};
         sq_status reached = probe_open(link, i, err, &probe);
         if (reached != SQ_OK) {
@@ -274,13 +296,13 @@ static sq_status search(struct node_link *link, struct sq_error *err, struct pro
             best = probe;
             probe = former;
         }
-        if (loser->client != NULL && loser->is_primary && own.system_id != 0 && loser->system_id == own.system_id &&
-            loser->timeline < own.timeline)
+        if (loser->client != NULL && loser->is_primary && own->system_id != 0 && loser->system_id == own->system_id &&
+            loser->timeline < own->timeline)
             tell_behind(link, loser);
         pgclient_free(loser->client);
     }
     if (best.client == NULL)
-        return status != SQ_OK ? status : sq_fail(err, SQ_CLOSED, "stopping");
+        return status;
     if (link->host_count > 1 && !best.is_primary) {
         pgclient_free(best.client);
         return sq_fail(err, SQ_CLOSED, "none of the hosts that answer is a primary");
@@ -402,17 +424,30 @@ static void detach(struct node_link *link)
     node_notify(link->node);
 }
 
+static sq_status take_command(struct node_link *link, struct sq_error *err)
+{
+    if (!enter(link))
+        return sq_fail(err, SQ_CLOSED, "stopping");
+    repl_receiver_command(&link->node->store, &link->command);
+    leave(link);
+    memcpy(link->command.name, link->name, sizeof(link->command.name));
+    memcpy(link->command.databases, link->databases, sizeof(link->command.databases));
+    return SQ_OK;
+}
+
 /* Connects and follows, until that fails or the link is to stop. */
 static sq_status follow(struct node_link *link, struct sq_error *err)
 {
     struct probe probe = {0};
     struct repl_receiver *receiver = NULL;
+    SQ_TRY(take_command(link, err));
     SQ_TRY(search(link, err, &probe));
     sq_status status = begin_stream(link, &probe, err);
-    if (status == SQ_OK)
+    bool is_inside = status == SQ_OK && enter(link);
+    if (is_inside)
         status = repl_receiver_new(&link->node->store, &link->wanted, &link->config, &link->waker, sq_clock_now_us(), err,
                                    &receiver);
-    if (status == SQ_OK) {
+    if (is_inside && status == SQ_OK) {
         char label[SQ_LOG_QUOTED_MAX];
         sq_log(SQ_LOG_INFO, "repl", "connected to the primary", "host=%s timeline=%llu role=%s",
                sq_log_quote(label, probe.label), (unsigned long long)probe.timeline,
@@ -424,6 +459,8 @@ static sq_status follow(struct node_link *link, struct sq_error *err)
         status = stream_on(link, probe.client, err);
         detach(link);
     }
+    if (is_inside)
+        leave(link);
     pgclient_free(probe.client);
     return status;
 }
@@ -451,6 +488,21 @@ static int64_t with_jitter(int64_t us)
     return us - us * byte / 1024;
 }
 
+static void unref(struct node_link *link)
+{
+    if (atomic_fetch_sub_explicit(&link->ref_count, 1, memory_order_acq_rel) > 1)
+        return;
+    sq_assert(link->receiver == NULL);
+    if (link->wake_fd >= 0)
+        close(link->wake_fd);
+    if (link->url != NULL)
+        explicit_bzero(link->url, strlen(link->url));
+    free(link->url);
+    pthread_cond_destroy(&link->left);
+    pthread_mutex_destroy(&link->mutex);
+    free(link);
+}
+
 static void *run(void *context)
 {
     struct node_link *link = context;
@@ -463,6 +515,7 @@ static void *run(void *context)
             link_wait(link, -1, 0, until_us);
         link->backoff_us = link->backoff_us * 2 < LINK_BACKOFF_US_MAX ? link->backoff_us * 2 : LINK_BACKOFF_US_MAX;
     }
+    unref(link);
     return NULL;
 }
 
@@ -503,7 +556,9 @@ sq_status node_link_new(struct repl_node *node, const char *url, struct sq_error
     link->wake_fd = -1;
     link->backoff_us = LINK_BACKOFF_US_MIN;
     link->waker.wake_cb = on_wake;
+    atomic_init(&link->ref_count, 1);
     pthread_mutex_init(&link->mutex, NULL);
+    pthread_cond_init(&link->left, NULL);
     link->url = strdup(url);
     if (link->url == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for following the primary");
@@ -512,10 +567,14 @@ sq_status node_link_new(struct repl_node *node, const char *url, struct sq_error
     link->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (link->wake_fd < 0)
         return sq_fail_errno(err, errno, "cannot make what wakes a thread");
-    int failure = pthread_create(&link->thread, NULL, run, link);
-    if (failure != 0)
+    pthread_t thread;
+    atomic_fetch_add_explicit(&link->ref_count, 1, memory_order_relaxed); /* the thread's; it sees what was before its start */
+    int failure = pthread_create(&thread, NULL, run, link);
+    if (failure != 0) {
+        atomic_fetch_sub_explicit(&link->ref_count, 1, memory_order_relaxed);
         return sq_fail_errno(err, failure, "cannot start a thread");
-    link->has_thread = true;
+    }
+    pthread_detach(thread);
     *ret_link = SQ_STEAL(link);
     return SQ_OK;
 }
@@ -524,17 +583,13 @@ void node_link_free(struct node_link *link)
 {
     if (link == NULL)
         return;
-    if (link->has_thread) {
-        atomic_store_explicit(&link->is_stopping, true, memory_order_release);
-        wake(link);
-        pthread_join(link->thread, NULL);
-    }
-    sq_assert(link->receiver == NULL);
-    if (link->wake_fd >= 0)
-        close(link->wake_fd);
-    if (link->url != NULL)
-        explicit_bzero(link->url, strlen(link->url));
-    free(link->url);
-    pthread_mutex_destroy(&link->mutex);
-    free(link);
+    pthread_mutex_lock(&link->mutex);
+    link->is_stopping = true;
+    pthread_mutex_unlock(&link->mutex);
+    wake(link);
+    pthread_mutex_lock(&link->mutex);
+    while (link->is_inside)
+        pthread_cond_wait(&link->left, &link->mutex);
+    pthread_mutex_unlock(&link->mutex);
+    unref(link);
 }
