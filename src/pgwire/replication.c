@@ -6,7 +6,7 @@
  *   D Database     u32 number │ text name
  *   L ListEnd
  *   X Dropped      u32 number
- *   P Position     u32 number │ u32 page_bytes │ position end │ i64 clock │ i64 echo │ i64 age
+ *   P Position     u32 number │ u32 attempt │ u32 page_bytes │ position end │ i64 clock │ i64 echo │ i64 age
  *   T Timeline     u32 number │ u32 attempt │ u64 timeline │ u64 after_txid
  *   F File         u32 number │ u32 attempt │ u8 flags │ u64 offset │
  *                  if FIRST: u64 min_txid │ u64 max_txid │ u64 timeline │ u64 checksum │ u64 total_bytes │ bytes
@@ -42,7 +42,7 @@ static const struct kind kinds[] = {
     [REPLICATION_DATABASE] = {"Database", SIDE_PRIMARY | HAS_NUMBER},
     [REPLICATION_LIST_END] = {"ListEnd", SIDE_PRIMARY},
     [REPLICATION_DROPPED] = {"Dropped", SIDE_PRIMARY | HAS_NUMBER},
-    [REPLICATION_POSITION] = {"Position", SIDE_PRIMARY | HAS_NUMBER},
+    [REPLICATION_POSITION] = {"Position", SIDE_PRIMARY | HAS_NUMBER | HAS_ATTEMPT},
     [REPLICATION_TIMELINE] = {"Timeline", SIDE_PRIMARY | HAS_NUMBER | HAS_ATTEMPT},
     [REPLICATION_FILE] = {"File", SIDE_PRIMARY | HAS_NUMBER | HAS_ATTEMPT},
     [REPLICATION_HEAL] = {"Heal", SIDE_PRIMARY | HAS_NUMBER | HAS_ATTEMPT},

@@ -161,10 +161,8 @@ static inline uint64_t replication_sums_get(const struct replication_sums *sums,
 
 /* What a replica does with a database, for people. */
 enum replication_state {
-    REPLICATION_STATE_OPENING,
     REPLICATION_STATE_FOLLOWING,
     REPLICATION_STATE_HEALING,
-    REPLICATION_STATE_PAUSED,
     REPLICATION_STATE_COUNT,
 };
 

@@ -63,6 +63,7 @@ static void publish(struct sender_database *database)
     database->shown = (struct sender_shown){
         .feed = database->feed,
         .phase = database->phase,
+        .is_refused = database->is_refused,
         .sent = database->is_known ? database->sent : (struct wal_position){0},
         .told = database->told,
         .status = database->status,
@@ -217,6 +218,7 @@ static sq_status take_start(struct sender_database *database, const struct repli
     forget_attempt(database);
     database->attempt = message->attempt;
     database->is_attempt_over = false;
+    database->is_refused = false;
     database->is_known = start->is_known;
     if (start->is_known)
         database->sent = sender_from_wire(&start->position);
@@ -314,6 +316,7 @@ static void take_not_wanted(struct sender_database *database, const struct pgwir
     forget_attempt(database);
     database->phase = SENDER_TOLD;
     database->is_attempt_over = true;
+    database->is_refused = true;
 }
 
 sq_status sender_database_take(struct sender_database *database, const struct replication_message *message,
@@ -755,9 +758,11 @@ sq_status sender_database_step(struct sender_database *database, struct sq_buf *
 
 static const char *state_name(const struct sender_shown *shown)
 {
-    if (shown->phase != SENDER_FOLLOW || shown->status.state != REPLICATION_STATE_PAUSED)
-        return phase_names[shown->phase];
-    return "paused";
+    if (shown->phase == SENDER_TOLD && shown->is_refused)
+        return "not followed";
+    if (shown->phase == SENDER_FOLLOW && shown->status.state == REPLICATION_STATE_HEALING)
+        return phase_names[SENDER_HEAL_DATA]; /* it has not applied all of it yet */
+    return phase_names[shown->phase];
 }
 
 void sender_database_figures(const struct sender_database *database, int64_t now_us,

@@ -39,6 +39,7 @@ struct sender_lag_sample {
 struct sender_shown {
     struct repl_feed *feed;
     enum sender_phase phase;
+    bool is_refused;
     struct wal_position sent;
     struct wal_position told;
     struct replication_status status;
@@ -55,6 +56,7 @@ struct sender_database {
     bool is_listed; /* the scan that is on has seen it */
     enum sender_phase phase;
     uint32_t attempt;     /* of the last StartAt; 0: none */
+    bool is_refused;      /* the replica does not follow it, now or at all */
     bool is_attempt_over; /* what still comes of it is not looked at */
     struct repl_feed *feed;
     struct repl_exchange *exchange;

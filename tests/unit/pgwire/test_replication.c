@@ -41,8 +41,9 @@ static const struct sample {
     {replication_primary_decode,
      {.type = REPLICATION_POSITION,
       .number = 7,
+      .attempt = 2,
       .told = {.page_bytes = 4096, .end = POSITION(1, 9, CHECK(2)), .clock_us = 3, .echo_us = 4, .age_us = INT64_MAX}},
-     BYTES("P\0\0\0\7\0\0\x10\0" POSITION_BYTES(
+     BYTES("P\0\0\0\7\0\0\0\2\0\0\x10\0" POSITION_BYTES(
          "\1", "\11", "\2") "\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\4\x7f\xff\xff\xff\xff\xff\xff\xff"),
      0},
     {replication_primary_decode,
@@ -112,12 +113,12 @@ static const struct sample {
      {.type = REPLICATION_STATUS,
       .number = 7,
       .attempt = 1,
-      .status = {.state = REPLICATION_STATE_PAUSED,
+      .status = {.state = REPLICATION_STATE_HEALING,
                  .written = POSITION(1, 4, CHECK(4)),
                  .applied = POSITION(1, 3, CHECK(3)),
                  .durable = POSITION(1, 2, CHECK(2)),
                  .clock_us = 9}},
-     BYTES("R\0\0\0\7\0\0\0\1\3" POSITION_BYTES("\1", "\4", "\4") POSITION_BYTES("\1", "\3", "\3")
+     BYTES("R\0\0\0\7\0\0\0\1\1" POSITION_BYTES("\1", "\4", "\4") POSITION_BYTES("\1", "\3", "\3")
                POSITION_BYTES("\1", "\2", "\2") "\0\0\0\0\0\0\0\11"),
      0},
     {replication_replica_decode,
