@@ -29,6 +29,7 @@
 #include "base/url.h"
 #include "engine/database.h"
 #include "repl/node_internal.h"
+#include "repl/node_link.h"
 
 enum { NODE_NAME_BYTES = 64 };
 

@@ -58,4 +58,42 @@ struct repl_node {
     size_t peer_count;
 };
 
+/* --- node.c --- */
+/* The primary's group and timeline become ours; durable when it returns. */
+SQ_MUST_USE sq_status node_adopt(struct repl_node *node, uint64_t system_id, uint64_t timeline, struct sq_error *err);
+/* Somebody has said that this timeline exists: a primary with an older one is none any more when this returns. */
+void node_see_timeline(struct repl_node *node, uint64_t timeline);
+
+/* --- node_source.c --- */
+void node_source_init(struct repl_node *node);
+/* Databases or the identity have changed: senders look again. _locked: under the node's mutex. */
+void node_notify(struct repl_node *node);
+void node_notify_locked(struct repl_node *node);
+
+/* --- node_store.c --- */
+void node_store_init(struct repl_node *node);
+
+/* --- node_databases.c --- */
+/* Finds what there is, and follows what is opened from now on. */
+SQ_MUST_USE sq_status node_databases_begin(struct repl_node *node, struct sq_error *err);
+SQ_MUST_USE sq_status node_databases_start(struct repl_node *node, struct sq_error *err);
+/* Before the role changes: nobody reads logs, or applies, any more. Under `change`. */
+void node_databases_release(struct repl_node *node);
+/* After it: logs are kept in the new role. */
+SQ_MUST_USE sq_status node_databases_resume(struct repl_node *node, struct sq_error *err);
+void node_databases_stop(struct repl_node *node);
+void node_databases_end(struct repl_node *node);
+SQ_MUST_USE sq_status node_databases_open_feed(struct repl_node *node, uint32_t number, struct sq_waker *waker,
+                                               struct sq_error *err, struct repl_feed **ret_feed);
+/* What replicas have on their disks of database `number` has moved on. */
+void node_databases_confirm(struct repl_node *node, uint32_t number);
+/* The option synchronous-replicas has changed. */
+void node_synchronous_changed(struct repl_node *node);
+
+/* --- peer.c --- */
+/* Up to where `count` connected replicas, or more, have database `number` on their disks; 0: not so many have it. Under the node's mutex. */
+ltx_txid node_peers_durable(struct repl_node *node, uint32_t number, size_t count);
+/* All replicas are sent away; they come back by themselves. */
+void node_peers_end(struct repl_node *node);
+
 #endif
