@@ -309,10 +309,10 @@ void engine_registry_set_watch(struct engine_registry *registry, struct engine_r
 }
 
 /* Under the mutex. */
-static void tell_watch(struct engine_registry *registry, const char *name, bool is_there)
+static void tell_watch(struct engine_registry *registry, const char *name, enum engine_registry_change change)
 {
     if (registry->watch != NULL)
-        registry->watch->changed_cb(registry->watch, name, is_there);
+        registry->watch->changed_cb(registry->watch, name, change);
 }
 
 void engine_registry_free(struct engine_registry *registry)
@@ -592,7 +592,7 @@ static sq_status create_locked(struct engine_registry *registry, const char *nam
         unlink(path);
         return status;
     }
-    tell_watch(registry, name, true);
+    tell_watch(registry, name, ENGINE_DATABASE_MADE);
     return SQ_OK;
 }
 
@@ -617,6 +617,7 @@ static sq_status check_unused(struct engine_registry *registry, const char *name
         close_locked(registry, database);
         return SQ_OK;
     }
+    tell_watch(registry, name, ENGINE_DATABASE_WANTED_UNUSED);
     sq_status status = sq_fail_sql(err, SQ_BUSY, "55006", "database \"%s\" is being accessed by other users", name);
     sq_error_set_detail(err, "There are %zu other sessions using the database.", database->ref_count);
     return status;
@@ -633,7 +634,7 @@ static sq_status drop_locked(struct engine_registry *registry, const char *name,
      * that has lost its WAL and with it acknowledged commits. */
     if (unlink(path) != 0)
         return sq_fail_errno(err, errno, "cannot remove '%s'", path);
-    tell_watch(registry, name, false);
+    tell_watch(registry, name, ENGINE_DATABASE_GONE);
     SQ_TRY(sync_directory(registry, err));
     SQ_TRY(remove_companions(registry, name, err));
     return SQ_OK;
@@ -679,8 +680,8 @@ static sq_status rename_locked(struct engine_registry *registry, const char *nam
     SQ_TRY(remove_companions(registry, new_name, err));
     if (rename(path, new_path) != 0)
         return sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", path, new_path);
-    tell_watch(registry, name, false);
-    tell_watch(registry, new_name, true);
+    tell_watch(registry, name, ENGINE_DATABASE_GONE);
+    tell_watch(registry, new_name, ENGINE_DATABASE_MADE);
     make_path(registry, name, log_suffix, path, sizeof(path));
     make_path(registry, new_name, log_suffix, new_path, sizeof(new_path));
     if (rename(path, new_path) != 0 && errno != ENOENT)

@@ -48,8 +48,13 @@ SQ_MUST_USE sq_status engine_registry_open_as_is(const char *data_dir, const cha
                                                  struct engine_registry **ret_registry);
 /* One who wants to know which databases are made and dropped; a renamed one is both. Called under the registry's mutex, which
  * it must not want: it takes a note. */
+enum engine_registry_change {
+    ENGINE_DATABASE_MADE,
+    ENGINE_DATABASE_GONE,
+    ENGINE_DATABASE_WANTED_UNUSED, /* it was to be dropped or renamed, but is in use: perhaps only by the one who watches */
+};
 struct engine_registry_watch {
-    void (*changed_cb)(struct engine_registry_watch *watch, const char *name, bool is_there);
+    void (*changed_cb)(struct engine_registry_watch *watch, const char *name, enum engine_registry_change change);
 };
 /* NULL: nobody. Before other threads use the registry, or after. */
 void engine_registry_set_watch(struct engine_registry *registry, struct engine_registry_watch *watch);

@@ -405,7 +405,7 @@ static sq_status reconfigure_locked(struct repl_node *node, const struct repl_op
     sq_status status = take_options(node, options, err);
     pthread_mutex_unlock(&node->mutex);
     SQ_TRY(status);
-    node_synchronous_changed(node);
+    node_databases_reconfigure(node);
     if (is_moved && node->replica_of != NULL)
         return follow_locked(node, NULL, err);
     if (!is_other)

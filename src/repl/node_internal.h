@@ -20,6 +20,8 @@
 #include <stdatomic.h>
 
 #include "base/list.h"
+#include "engine/database.h"
+#include "engine/follower.h"
 #include "repl/node.h"
 #include "repl/node_state.h"
 #include "repl/source.h"
@@ -43,9 +45,19 @@ struct repl_node {
     pthread_mutex_t mutex;
     /* Relaxed, for the quick look of statements: who begins to write a moment after is stopped at its commit. */
     atomic_int role;
+    struct repl_loggers *loggers;
+    struct engine_follower_factory factory;
+    struct engine_registry_watch registry_watch;
     struct sq_list watches;   /* struct node_watch: senders that want to know of databases and roles */
     struct sq_list databases; /* struct repl_database, by number */
     uint32_t last_number;
+    pthread_t helper; /* opens and closes databases: node_databases.c */
+    pthread_cond_t helper_cond;
+    bool has_helper;
+    bool is_helper_due;
+    bool is_helper_stopping;
+    bool is_released; /* no database is to be kept open now */
+    pthread_cond_t released_cond;
     size_t keep_bytes;
     int64_t keep_us;
     int64_t timeout_us;
@@ -87,13 +99,11 @@ SQ_MUST_USE sq_status node_databases_open_feed(struct repl_node *node, uint32_t 
                                                struct sq_error *err, struct repl_feed **ret_feed);
 /* What replicas have on their disks of database `number` has moved on. */
 void node_databases_confirm(struct repl_node *node, uint32_t number);
-/* The option synchronous-replicas has changed. */
-void node_synchronous_changed(struct repl_node *node);
+/* Options have changed. */
+void node_databases_reconfigure(struct repl_node *node);
 
 /* --- peer.c --- */
 /* Up to where `count` connected replicas, or more, have database `number` on their disks; 0: not so many have it. Under the node's mutex. */
 ltx_txid node_peers_durable(struct repl_node *node, uint32_t number, size_t count);
-/* All replicas are sent away; they come back by themselves. */
-void node_peers_end(struct repl_node *node);
 
 #endif
