@@ -25,6 +25,7 @@
 struct engine_database;
 struct engine_registry;
 struct repl_database;
+struct repl_logger;
 struct repl_node;
 struct sched;
 
@@ -86,7 +87,8 @@ enum repl_known { REPL_KNOWN, REPL_KNOWN_LATER, REPL_KNOWN_NEVER };
 struct repl_wait {
     struct sq_list links;
     struct sq_waker *waker;
-    struct repl_database *database; /* NULL: does not wait */
+    struct repl_database *database; /* of a replica's; NULL: does not wait for one */
+    struct repl_logger *logger;     /* of a primary's; likewise */
     uint64_t wanted;
 };
 void repl_wait_init(struct repl_wait *wait, struct sq_waker *waker);
