@@ -216,6 +216,11 @@ void engine_follower_disconnect(struct sqlite3 *connection)
     sq_assert(closed == SQLITE_OK);
 }
 
+sq_status engine_follower_sync(struct engine_durability *durability, engine_position position, struct sq_error *err)
+{
+    return durability_sync_here(durability, position, err);
+}
+
 /* --- The end ------------------------------------------------------------------------------------------------------- */
 
 sq_status engine_file_mark_read(const char *path, struct sq_error *err, struct engine_file_mark *ret_mark)

@@ -74,6 +74,9 @@ struct engine_follower *engine_durability_follower(struct engine_durability *dur
 /* Has the follower take, and sync, what is published now: beforehand, so that it has little to do when writers are held up. */
 SQ_MUST_USE sq_status engine_durability_cover(struct engine_durability *durability, struct sq_error *err);
 
+/* Syncs the WAL up to `position` here, without waiting for confirmations. */
+SQ_MUST_USE sq_status engine_follower_sync(struct engine_durability *durability, engine_position position,
+                                           struct sq_error *err);
 /* A connection for wal/wal_file.h: in WAL mode, has read, makes no checkpoint, not even when it is closed. Closed by the end of closing_cb. */
 SQ_MUST_USE sq_status engine_follower_connect(struct engine_durability *durability, struct sq_error *err,
                                               struct sqlite3 **ret_connection);

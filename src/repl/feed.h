@@ -60,6 +60,7 @@ struct repl_feed_host {
     size_t ref_count;
     size_t user_count;   /* calls that read the log, and exchanges at work */
     struct wal_log *log; /* NULL: not open */
+    uint32_t page_bytes; /* of the database, once the log is open */
     bool is_closed;
     struct sq_list feeds;
 };
@@ -71,9 +72,12 @@ void repl_feed_host_ref(struct repl_feed_host *host);
 void repl_feed_host_unref(struct repl_feed_host *host);
 /* Something that look_cb or an exchange says has changed. Under the mutex. */
 void repl_feed_host_notify(struct repl_feed_host *host);
-/* Takes the log away: waits until nobody uses it, which is not long. The log is the caller's. With `is_final` exchanges end too, and there will be
- * no other. */
-struct wal_log *repl_feed_host_take_log(struct repl_feed_host *host, bool is_final);
+/* The log, for calls that read files of it outside of the mutex; NULL: it is not open. It stays open until _leave_log(). */
+struct wal_log *repl_feed_host_enter_log(struct repl_feed_host *host);
+void repl_feed_host_leave_log(struct repl_feed_host *host);
+/* Takes the log away; it is the caller's, NULL: there was none. Exchanges end, and there will be no other. Waits until nobody uses the log or
+ * the database, which is not long. The state is to be another one than READY before. */
+struct wal_log *repl_feed_host_close(struct repl_feed_host *host);
 /* The least txid that a feed or an exchange holds; UINT64_MAX: none does. */
 ltx_txid repl_feed_host_held(struct repl_feed_host *host, bool is_exchange_only);
 

@@ -302,6 +302,17 @@ struct wal_log_facts wal_log_facts(struct wal_log *log)
     return facts;
 }
 
+uint64_t wal_log_bytes_after(struct wal_log *log, ltx_txid txid)
+{
+    uint64_t bytes = 0;
+    (void)pthread_mutex_lock(&log->lock);
+    size_t index = txid == UINT64_MAX ? log->files.count : log_list_find(&log->files, txid + 1);
+    for (; index < log->files.count; index++)
+        bytes += log_list_at(&log->files, index)->bytes;
+    (void)pthread_mutex_unlock(&log->lock);
+    return bytes;
+}
+
 /* --- upkeep --------------------------------------------------------------------------------------------------------- */
 
 void log_upkeep_begin(struct wal_log *log)

@@ -110,5 +110,7 @@ struct wal_log_facts {
     int64_t oldest_ms; /* Unix time of the oldest file's last transaction */
 };
 struct wal_log_facts wal_log_facts(struct wal_log *log);
+/* Of the files that have transactions after `txid`. */
+uint64_t wal_log_bytes_after(struct wal_log *log, ltx_txid txid);
 
 #endif

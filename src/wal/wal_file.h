@@ -39,6 +39,11 @@ SQ_MUST_USE sq_status wal_file_frame(struct wal_file *file, const struct wal_pla
                                      struct sq_error *err, uint32_t *ret_page_number, uint32_t *ret_commit_page_count,
                                      void *page);
 
+/* For who knows where he was before a crash: whether the WAL goes on from `place`, of an older generation, without anything in between. True if what is
+ * left of that generation shows that it ended there, and the present one is the next. False: it does not, or cannot be told any more. */
+SQ_MUST_USE sq_status wal_file_follows(struct wal_file *file, const struct wal_place *place, struct sq_error *err,
+                                       bool *ret_follows);
+
 /* A snapshot: while it lives, its pages can be read whatever is written and checkpointed meanwhile. It holds a read transaction of the
  * connection. */
 struct wal_snapshot;
