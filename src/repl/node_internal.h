@@ -84,6 +84,10 @@ void node_notify_locked(struct repl_node *node);
 
 /* --- node_store.c --- */
 void node_store_init(struct repl_node *node);
+/* Of a replica's database: what can be read now, and whether that is at or after `position`: see repl_node_position(), repl_node_has(). */
+enum repl_known node_replica_position(struct repl_node *node, const char *name, struct wal_position *ret_position);
+enum repl_known node_replica_has(struct repl_node *node, const char *name, const struct wal_position *position,
+                                 struct repl_wait *wait);
 
 /* --- node_databases.c --- */
 /* Finds what there is, and follows what is opened from now on. */
