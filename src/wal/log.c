@@ -218,6 +218,8 @@ sq_status wal_log_open(const char *path, struct sq_error *err, struct wal_log **
     SQ_TRY(open_files(log, err));
     SQ_TRY(log_load_history(log, err));
     SQ_TRY(read_marks(log, err));
+    /* What has been read shall not be another thing after a crash: who wrote it may not have come so far. */
+    SQ_TRY(log_sync_directory(log, err));
     if (log->history.is_clearing)
         SQ_TRY(log_finish_clearing(log, err));
     SQ_TRY(log_recover(log, err));

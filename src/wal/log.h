@@ -100,7 +100,7 @@ void wal_log_watch_add(struct wal_log *log, struct wal_log_watch *watch, struct 
 void wal_log_watch_remove(struct wal_log *log, struct wal_log_watch *watch);
 
 /* Compacts runs of small, old-enough files, level by level, and removes the oldest while the log has more than `bytes_max` bytes or files older than `age_ms_max`
- * (0: no limit): but never what is after `keep_txid`, nor what is not synced, nor the last file. For a look every second. SQ_CORRUPT: as of
+ * (0: no limit): but never what is after `keep_txid`, nor what is not synced, nor the last file that is. For a look every second. SQ_CORRUPT: as of
  * wal_log_sync(). */
 SQ_MUST_USE sq_status wal_log_tidy(struct wal_log *log, uint64_t bytes_max, int64_t age_ms_max, ltx_txid keep_txid,
                                    struct sq_error *err);

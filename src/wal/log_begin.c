@@ -27,9 +27,9 @@ static sq_status make_history(const struct wal_log *log, const struct wal_positi
     history.base_txid = position->txid;
     history.base_checksum = position->checksum;
     history.is_clearing = true;
+    const struct wal_history_timeline *last = history.count > 0 ? &history.timelines[history.count - 1] : NULL;
     sq_status status = SQ_OK;
-    if (wal_history_timeline_after(&history, position->txid) != position->timeline || position->timeline == 0 ||
-        history.timelines[history.count - 1].timeline != position->timeline) {
+    if (last == NULL || last->timeline != position->timeline || last->after_txid > position->txid) {
         history.count = 0;
         if (position->timeline != 0)
             status = wal_history_add(&history, position->timeline, position->txid, err);

@@ -250,32 +250,45 @@ static void tell_cut(const struct wal_log *log, size_t file_count)
            log->synced_txid, file_count);
 }
 
-/* *ret_is_removed: some file was. */
-static sq_status choose(struct wal_log *log, const struct candidates *candidates, struct sq_error *err,
-                        bool *ret_is_removed)
+/* Takes what is the log out of the candidates, and leaves what is to be removed. */
+static sq_status choose(struct wal_log *log, struct candidates *candidates, struct sq_error *err)
 {
     ltx_txid at = log->begin_txid;
-    size_t cut_count = 0;
+    size_t left = 0, cut_count = 0;
     for (size_t i = 0; i < candidates->count; i++) {
-        const struct candidate *candidate = &candidates->items[i];
-        if (candidate->min_txid == at + 1 && candidate->max_txid >= candidate->min_txid) {
-            sq_status status = take_file(log, candidate, log->files.count == 0, err);
+        const struct candidate candidate = candidates->items[i];
+        if (candidate.min_txid == at + 1 && candidate.max_txid >= candidate.min_txid) {
+            sq_status status = take_file(log, &candidate, log->files.count == 0, err);
             if (status == SQ_OK) {
-                at = candidate->max_txid;
+                at = candidate.max_txid;
                 continue;
             }
             if (status != SQ_CORRUPT)
                 return status;
-            tell_damaged(log, candidate, err->text);
-        } else if (candidate->max_txid > at) {
+            tell_damaged(log, &candidate, err->text);
+        } else if (candidate.max_txid > at) {
             cut_count++;
         }
-        SQ_TRY(remove_file(log, candidate, err));
-        *ret_is_removed = true;
+        candidates->items[left++] = candidate;
     }
+    candidates->count = left;
     if (cut_count > 0)
         tell_cut(log, cut_count);
     return SQ_OK;
+}
+
+/* The marks by which files are old were seen, which does not say that they are on disk: they are written again first. A removed
+ * file must not come back, or it might go on from where a new one of another content ends. */
+static sq_status remove_left(struct wal_log *log, const struct candidates *candidates, struct sq_error *err)
+{
+    if (candidates->count == 0)
+        return SQ_OK;
+    SQ_TRY(log_write_marks(log, log->begin_txid, log->synced_txid, err));
+    if (fdatasync(log->marks_fd) != 0)
+        return sq_fail_errno(err, errno, "cannot sync '%s/marks'", log->path);
+    for (size_t i = 0; i < candidates->count; i++)
+        SQ_TRY(remove_file(log, &candidates->items[i], err));
+    return log_sync_directory(log, err);
 }
 
 /* Timelines that began after the end: the log has lost that end, which only a damaged disk can do. */
@@ -296,11 +309,8 @@ sq_status log_recover(struct wal_log *log, struct sq_error *err)
     SQ_TRY(list_directory(log, err, &candidates));
     if (candidates.count > 0)
         qsort(candidates.items, candidates.count, sizeof(*candidates.items), compare);
-    bool is_removed = false;
-    SQ_TRY(choose(log, &candidates, err, &is_removed));
-    /* A removed file that came back would be one that goes on from where a new one of another content ends. */
-    if (is_removed)
-        SQ_TRY(log_sync_directory(log, err));
+    SQ_TRY(choose(log, &candidates, err));
+    SQ_TRY(remove_left(log, &candidates, err));
     SQ_TRY(cut_history(log, err));
     ltx_txid end = log_end(log).txid;
     if (log->files.count == 0)

@@ -63,7 +63,9 @@ static size_t find_old(struct wal_log *log, const struct removal *removal, struc
         const struct log_entry *entry = log_list_at(&log->files, count);
         bool is_over = (removal->bytes_max > 0 && bytes > removal->bytes_max) ||
                        (removal->age_ms_max > 0 && age_ms(entry, now_us, wall_ms) > removal->age_ms_max);
-        if (!is_over || entry->max_txid > removal->keep_txid || entry->max_txid > log->synced_txid)
+        /* The file after it is on disk: else a crash could leave none at all, and nothing to say where the log ends. */
+        bool is_needed = log_list_at(&log->files, count + 1)->max_txid > log->synced_txid;
+        if (!is_over || is_needed || entry->max_txid > removal->keep_txid)
             break;
         bytes -= entry->bytes;
         *ret_begin = entry->max_txid;

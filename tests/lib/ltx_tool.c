@@ -159,7 +159,8 @@ static void decode(const char *path, int database_fd)
     const struct ltx_header *header = ltx_decoder_header(decoder);
     must(database_fd < 0 || ftruncate(database_fd, (off_t)header->page_count * header->page_bytes) == 0, "database");
     if (database_fd < 0)
-        printf("%016" PRIx64 " %016" PRIx64 " %" PRIu32 " %" PRIu32 " %u %016" PRIx64 " %016" PRIx64 " %016" PRIx64 "\n",
+        printf("%016" PRIx64 " %016" PRIx64 " %" PRIu32 " %" PRIu32 " %u %016" PRIx64 " %016" PRIx64 " %016" PRIx64
+               "\n",
                header->min_txid, header->max_txid, header->page_bytes, header->page_count, pages, header->pre_checksum,
                ltx_decoder_trailer(decoder)->post_checksum, ltx_decoder_trailer(decoder)->file_checksum);
     ltx_decoder_free(decoder);
