@@ -9,12 +9,12 @@
  *   P Position     u32 number │ u32 attempt │ u32 page_bytes │ position end │ i64 clock │ i64 echo │ i64 age
  *   T Timeline     u32 number │ u32 attempt │ u64 timeline │ u64 after_txid
  *   F File         u32 number │ u32 attempt │ u8 flags │ u64 offset │
- *                  if FIRST: u64 min_txid │ u64 max_txid │ u64 timeline │ u64 checksum │ u64 total_bytes │ bytes
+ *                  if FIRST: u64 min_txid │ u64 max_txid │ u64 timeline │ u64 checksum │ u64 incarnation │ u64 total_bytes │ bytes
  *   H Heal         u32 number │ u32 attempt │ u32 page_bytes │ u32 page_count │ position
  *   U Unavailable  u32 number │ u32 attempt │ text reason
  *   K Keepalive    i64 clock │ i64 echo │ i64 age │ u8 flags (1: answer)
  *   from the replica
- *   S StartAt      u32 number │ u32 attempt │ u8 flags (1: known) │ position
+ *   S StartAt      u32 number │ u32 attempt │ u8 flags (1: known) │ position │ u64 incarnation
  *   C Sums         u32 number │ u32 attempt │ u32 first_page │ u64 …
  *   E SumsEnd      u32 number │ u32 attempt │ u32 page_count
  *   N NotWanted    u32 number │ text reason
@@ -194,6 +194,7 @@ static void get_file(struct pgwire_cursor *cursor, struct replication_file *file
         file->max_txid = get_from_1_to(cursor, REPLICATION_TXID_MAX);
         file->timeline = get_from_1_to(cursor, REPLICATION_TIMELINE_MAX);
         file->checksum = pgwire_get_u64(cursor);
+        file->incarnation = get_from_1_to(cursor, UINT64_MAX);
         file->total_bytes = get_up_to(cursor, INT64_MAX);
         if (file->min_txid > file->max_txid)
             pgwire_cursor_fail(cursor);
@@ -268,6 +269,7 @@ static void get_body(struct pgwire_cursor *cursor, struct replication_message *m
     case REPLICATION_START_AT:
         message->start.is_known = get_flags(cursor, 1) != 0;
         message->start.position = get_position(cursor);
+        message->start.incarnation = pgwire_get_u64(cursor);
         break;
     case REPLICATION_SUMS:
         get_sums(cursor, &message->sums);
@@ -327,11 +329,12 @@ static void put_file_head(struct sq_buf *buf, const struct replication_file *fil
     sq_buf_put_u64(buf, file->offset);
     if ((file->flags & REPLICATION_FILE_FIRST) == 0)
         return;
-    sq_assert(file->min_txid > 0 && file->min_txid <= file->max_txid);
+    sq_assert(file->min_txid > 0 && file->min_txid <= file->max_txid && file->incarnation > 0);
     sq_buf_put_u64(buf, file->min_txid);
     sq_buf_put_u64(buf, file->max_txid);
     sq_buf_put_u64(buf, file->timeline);
     sq_buf_put_u64(buf, file->checksum);
+    sq_buf_put_u64(buf, file->incarnation);
     sq_buf_put_u64(buf, file->total_bytes);
 }
 
@@ -403,6 +406,7 @@ static void put_body(struct sq_buf *buf, const struct replication_message *messa
     case REPLICATION_START_AT:
         sq_buf_put_u8(buf, message->start.is_known);
         put_position(buf, &message->start.position);
+        sq_buf_put_u64(buf, message->start.incarnation);
         break;
     case REPLICATION_SUMS:
         sq_buf_put_u32(buf, message->sums.first_page);

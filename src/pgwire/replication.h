@@ -29,8 +29,8 @@ enum {
     REPLICATION_CHUNK_BYTES_MAX = 65536, /* of a file, in one message */
     REPLICATION_SUMS_COUNT_MAX = 4096,   /* page checksums in one message */
     REPLICATION_MESSAGE_BYTES_MAX = 5 + 96 + REPLICATION_CHUNK_BYTES_MAX, /* a whole CopyData */
-    REPLICATION_TIMELINE_MAX = INT32_MAX,
 };
+#define REPLICATION_TIMELINE_MAX ((uint64_t)INT64_MAX)
 #define REPLICATION_TXID_MAX ((uint64_t)INT64_MAX)
 #define REPLICATION_PAGE_COUNT_MAX UINT32_C(0xfffffffe) /* sqlite.org/limits.html */
 
@@ -131,6 +131,7 @@ struct replication_file {
     uint64_t max_txid;
     uint64_t timeline;
     uint64_t checksum;    /* of the database after it */
+    uint64_t incarnation; /* of the database; not 0 */
     uint64_t total_bytes; /* 0: not known yet */
     /* Up to REPLICATION_CHUNK_BYTES_MAX; empty only with LAST. */
     struct pgwire_bytes data;
@@ -145,6 +146,7 @@ struct replication_heal {
 struct replication_start {
     bool is_known; /* else everything is healed */
     struct replication_position position;
+    uint64_t incarnation; /* which database of that name it is a position of; 0: none yet */
 };
 
 struct replication_sums {

@@ -197,14 +197,19 @@ static sq_status take(struct repl_receiver *receiver, const struct replication_m
     return receiver_database_take(database, message, err);
 }
 
+void repl_receiver_heard(struct repl_receiver *receiver, int64_t now_us)
+{
+    sq_assert(now_us >= receiver->now_us);
+    receiver->now_us = receiver->heard_us = now_us;
+    receiver->asked_us = 0;
+}
+
 sq_status repl_receiver_take(struct repl_receiver *receiver, int64_t now_us, const uint8_t *bytes, size_t length,
                              struct sq_error *err)
 {
     struct replication_message message;
-    sq_assert(now_us >= receiver->now_us);
     SQ_TRY(replication_primary_decode(bytes, length, err, &message));
-    receiver->now_us = receiver->heard_us = now_us;
-    receiver->asked_us = 0;
+    repl_receiver_heard(receiver, now_us);
     sq_status status = take(receiver, &message, err);
     receiver->is_stalled = status == SQ_BUSY;
     return status;
@@ -275,9 +280,11 @@ static sq_status keep_alive(struct repl_receiver *receiver, uint64_t timeline, s
     return SQ_OK;
 }
 
-static int64_t deadline(const struct repl_receiver *receiver)
+static int64_t deadline(const struct repl_receiver *receiver, bool is_full)
 {
     int64_t at = receiver->heard_us + receiver->config.timeout_us;
+    if (is_full)
+        return at; /* all else waits for room */
     int64_t next = receiver->said_us + receiver->config.keepalive_us;
     if (next < at)
         at = next;
@@ -307,7 +314,7 @@ sq_status repl_receiver_produce(struct repl_receiver *receiver, int64_t now_us, 
     SQ_TRY(work(receiver, out, err));
     SQ_TRY(keep_alive(receiver, identity.timeline, out, err));
     SQ_TRY(sq_buf_check(out, err));
-    *ret_deadline_us = deadline(receiver);
+    *ret_deadline_us = deadline(receiver, sq_buf_length(out) >= receiver->config.high_water_bytes);
     return SQ_OK;
 }
 
@@ -340,6 +347,8 @@ sq_status repl_receiver_run(struct repl_receiver *receiver, int64_t now_us, stru
     size_t needed = 0;
     sq_status status = SQ_OK;
     enum pgwire_frame_result result = PGWIRE_FRAME_NEED_MORE;
+    if (sq_buf_length(in) > receiver->left_bytes)
+        repl_receiver_heard(receiver, now_us);
     while (status == SQ_OK &&
            (result = pgwire_backend_frame_next(sq_buf_bytes(in), sq_buf_length(in), receiver->config.message_bytes_max,
                                                err, &frame, &needed)) == PGWIRE_FRAME_READY) {
@@ -350,6 +359,7 @@ sq_status repl_receiver_run(struct repl_receiver *receiver, int64_t now_us, stru
         if (status == SQ_OK)
             sq_buf_consume(in, frame.total_bytes);
     }
+    receiver->left_bytes = sq_buf_length(in);
     if (status != SQ_OK && status != SQ_BUSY)
         return status;
     if (result == PGWIRE_FRAME_BAD)

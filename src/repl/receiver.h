@@ -59,6 +59,8 @@ SQ_MUST_USE sq_status repl_receiver_run(struct repl_receiver *receiver, int64_t 
  * now: offer the same message again after the waker was called, and no other before. */
 SQ_MUST_USE sq_status repl_receiver_take(struct repl_receiver *receiver, int64_t now_us, const uint8_t *bytes,
                                          size_t length, struct sq_error *err);
+void repl_receiver_heard(struct repl_receiver *receiver,
+                         int64_t now_us); /* a part of a message has come: it is not silent */
 SQ_MUST_USE sq_status repl_receiver_produce(struct repl_receiver *receiver, int64_t now_us, struct sq_buf *out,
                                             struct sq_error *err, int64_t *ret_deadline_us);
 

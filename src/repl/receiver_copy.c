@@ -14,7 +14,7 @@
  *     it was asked for to heal. Everything else breaks the protocol.
  *  2. A position is said only of a copy that follows, and is the store's own: durable is true after a crash.
  *  3. After Heal nothing is said of positions until the healing file is applied.
- *  4. As of `as_of_us` of our clock, everything that the primary had then is applied here. */
+ *  4. As of `as_of_us` of our clock, everything that the primary had then is durable here: who reads from us is told ends that are. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +66,7 @@ static struct repl_copy_view look(const struct receiver_database *database)
 static bool is_current(const struct receiver_database *database, const struct repl_copy_view *view)
 {
     return database->phase == RECEIVER_FOLLOWING && database->has_end && view->state == REPL_COPY_READY &&
-           covers(&view->applied, database->end.timeline, database->end.txid);
+           covers(&view->durable, database->end.timeline, database->end.txid);
 }
 
 static void publish(struct receiver_database *database)
@@ -102,11 +102,13 @@ void receiver_database_work(struct receiver_database *database)
     sq_list_push_back(&database->receiver->work, &database->work_links);
 }
 
+/* Neither the file that has begun comes, nor one that checksums were read for. */
 static void abort_file(struct receiver_database *database)
 {
-    if (database->has_file)
+    if (database->has_file || database->has_sums)
         database->copy->ops->abort_cb(database->copy);
     database->has_file = false;
+    database->has_sums = false;
 }
 
 static void close_copy(struct receiver_database *database)
@@ -119,11 +121,17 @@ static void close_copy(struct receiver_database *database)
     repl_wakeup_withdraw(&database->wakeup);
 }
 
-/* No end is known any more; as_of_us stays true. */
-static void forget_end(struct receiver_database *database, const struct repl_copy_view *view)
+/* Before something makes it less current than it is. */
+static void keep_as_of(struct receiver_database *database, const struct repl_copy_view *view)
 {
     if (is_current(database, view) && database->receiver->as_of_us > database->as_of_us)
         database->as_of_us = database->receiver->as_of_us;
+}
+
+/* No end is known any more; as_of_us stays true. */
+static void forget_end(struct receiver_database *database, const struct repl_copy_view *view)
+{
+    keep_as_of(database, view);
     database->has_end = false;
     database->mark_count = 0;
 }
@@ -307,8 +315,7 @@ static void take_told(struct receiver_database *database, const struct replicati
     struct repl_copy_view view = look(database);
     int64_t as_of_us = told->age_us < told->echo_us ? told->echo_us - told->age_us : 0;
     struct receiver_mark mark = {.as_of_us = as_of_us, .timeline = told->end.timeline, .txid = told->end.txid};
-    if (is_current(database, &view) && database->receiver->as_of_us > database->as_of_us)
-        database->as_of_us = database->receiver->as_of_us;
+    keep_as_of(database, &view);
     database->end = from_wire(&told->end);
     database->has_end = true;
     /* Of two ends as of the same moment the first one will do; without room the newest mark is given up. */
@@ -343,7 +350,8 @@ static sq_status take_heal(struct receiver_database *database, const struct repl
         return fail(database, err, "it heals already");
     struct repl_copy_view view = look(database);
     log_event(SQ_LOG_INFO, database, "the primary has a snapshot to heal with", "");
-    forget_end(database, &view);
+    keep_as_of(database, &view);
+    database->mark_count = 0; /* of another history, perhaps; the end is one of the primary's, and stays */
     abort_file(database);
     database->phase = RECEIVER_SUMS;
     database->page_bytes = heal->page_bytes;
@@ -369,6 +377,8 @@ static bool continues(const struct receiver_database *database, const struct rep
         return false;
     if (is_heal)
         return file->min_txid == file->max_txid;
+    if (view->written.txid > 0 && file->incarnation != view->incarnation)
+        return false;
     return file->timeline == view->written.timeline && file->min_txid <= view->written.txid + 1 &&
            file->max_txid > view->written.txid && file->total_bytes > 0;
 }
@@ -390,6 +400,7 @@ static sq_status begin_file(struct receiver_database *database, const struct rep
                                                  .max_txid = file->max_txid,
                                                  .timeline = file->timeline,
                                                  .checksum = file->checksum,
+                                                 .incarnation = file->incarnation,
                                                  .bytes = file->total_bytes};
     sq_status status = database->copy->ops->begin_cb(database->copy, &database->intent, &reason);
     if (status == SQ_BUSY)
@@ -410,8 +421,10 @@ static void end_file(struct receiver_database *database)
         trouble(database, phase, &reason);
         return;
     }
-    if (database->intent.is_heal)
+    if (database->intent.is_heal) {
+        database->has_sums = false;
         database->phase = RECEIVER_FOLLOWING;
+    }
     receiver_database_work(database);
 }
 
@@ -500,18 +513,20 @@ static void tell_start(struct receiver_database *database, const struct repl_cop
 {
     struct replication_message message = message_of(database, REPLICATION_START_AT);
     message.start.is_known = database->phase == RECEIVER_FOLLOWING;
-    if (message.start.is_known)
+    if (message.start.is_known) {
         message.start.position = to_wire(&view->written);
+        message.start.incarnation = view->incarnation;
+    }
     replication_put(out, &message);
     database->is_start_due = false;
 }
 
-/* What was applied may make us know that we are younger than we thought. */
+/* What is durable may make us know that we are younger than we thought. */
 static void pass_marks(struct receiver_database *database, const struct repl_copy_view *view)
 {
     size_t passed = 0;
     while (passed < database->mark_count &&
-           covers(&view->applied, database->marks[passed].timeline, database->marks[passed].txid))
+           covers(&view->durable, database->marks[passed].timeline, database->marks[passed].txid))
         passed++;
     if (passed == 0)
         return;
@@ -554,6 +569,7 @@ static sq_status tell_sums(struct receiver_database *database, struct sq_buf *ou
     size_t count = 0;
     bool is_end = false;
     struct sq_error reason;
+    database->has_sums = true;
     sq_status status = database->copy->ops->sums_cb(database->copy, database->page_bytes, database->next_page, sums,
                                                     REPL_SUMS_COUNT_MAX, &reason, &count, &is_end);
     if (status != SQ_OK) {

@@ -42,6 +42,8 @@ struct receiver_database {
     uint32_t attempt; /* 0: none yet */
     struct repl_copy *copy;
     bool has_file;
+    bool
+        has_sums; /* checksums have been read: the store applies nothing until the healing file is there, or it is told that none comes */
     struct repl_file_intent intent;
     uint64_t offset;     /* of the file's next byte */
     uint32_t page_bytes; /* RECEIVER_SUMS: of the primary's */
@@ -55,13 +57,13 @@ struct receiver_database {
     char *reason;                   /* of the last trouble; may be NULL */
     bool has_end;
     struct wal_position end;
-    struct receiver_mark marks[RECEIVER_MARKS_MAX]; /* ascending, of ends that are not applied yet */
+    struct receiver_mark marks[RECEIVER_MARKS_MAX]; /* ascending, of ends that are not durable yet */
     size_t mark_count;
     int64_t as_of_us; /* 0: not known */
     /* What others may see, under the receiver's mutex; published by its own thread. */
     struct repl_receiver_figures shown;
     enum receiver_phase shown_phase;
-    bool is_shown_current; /* shown: all that was told was applied: as old as the last keepalive says */
+    bool is_shown_current; /* shown: all that was told is durable: as old as the last keepalive says */
 };
 
 struct repl_receiver {
@@ -81,9 +83,10 @@ struct repl_receiver {
     bool is_list_known;
     bool is_stalled; /* the store has no room: silence is ours */
     int64_t now_us;
-    int64_t heard_us;
-    int64_t said_us;  /* our clock, last told */
-    int64_t asked_us; /* 0: not since the primary spoke */
+    int64_t heard_us;  /* when bytes came */
+    size_t left_bytes; /* of the input, by the last run */
+    int64_t said_us;   /* our clock, last told */
+    int64_t asked_us;  /* 0: not since the primary spoke */
     bool is_alive_due;
     bool is_probe_due;
     int64_t as_of_us; /* under the mutex: all ends that were told are everything as of then; 0: not known */

@@ -56,6 +56,9 @@ static sq_status check_command(struct repl_sender *sender, const struct replicat
     if (command->version != REPLICATION_VERSION)
         return sq_fail_sql(err, SQ_INVALID, "0A000", "replication of version %u is not spoken here, only %d",
                            command->version, REPLICATION_VERSION);
+    if (identity.system_id == 0 || identity.timeline == 0)
+        return sq_fail_sql(err, SQ_INVALID, "55000",
+                           "this server does not follow a primary yet: it has nothing to feed with");
     if (command->system_id != 0 && command->system_id != identity.system_id)
         return sq_fail_sql(
             err, SQ_INVALID, "55000", "replica '%s' belongs to another group: its system identifier is %llu, ours %llu",
@@ -86,6 +89,7 @@ sq_status repl_sender_new(struct repl_source *source, const struct replication_c
     sq_list_init(&sender->delayed);
     sq_list_init(&sender->heal_waiting);
     sq_map_init(&sender->by_number);
+    sq_map_init(&sender->by_name);
     sq_status status = check_command(sender, command, err);
     if (status == SQ_OK)
         status = source->ops->watch_cb(source, sender, &sender->source_wakeup.waker, err);
@@ -112,6 +116,7 @@ void repl_sender_free(struct repl_sender *sender)
         sender_database_free(SQ_CONTAINER_OF(links, struct sender_database, links));
     sq_assert(sender->exchange_count == 0);
     sq_map_done(&sender->by_number);
+    sq_map_done(&sender->by_name);
     pthread_mutex_destroy(&sender->mutex);
     repl_wakeups_done(&sender->wakeups);
     free(sender);
@@ -130,14 +135,19 @@ static sq_status take_alive(struct repl_sender *sender, const struct replication
     return sender_check_timeline(sender, pulse->timeline, err);
 }
 
+void repl_sender_heard(struct repl_sender *sender, int64_t now_us)
+{
+    sq_assert(now_us >= sender->now_us);
+    sender->now_us = sender->heard_us = now_us;
+    sender->asked_us = 0;
+}
+
 sq_status repl_sender_take(struct repl_sender *sender, int64_t now_us, const uint8_t *bytes, size_t length,
                            struct sq_error *err)
 {
     struct replication_message message;
-    sq_assert(now_us >= sender->now_us);
     SQ_TRY(replication_replica_decode(bytes, length, err, &message));
-    sender->now_us = sender->heard_us = now_us;
-    sender->asked_us = 0;
+    repl_sender_heard(sender, now_us);
     if (message.type == REPLICATION_ALIVE) {
         sender->echo_us = message.pulse.clock_us;
         return take_alive(sender, &message.pulse, err);
@@ -163,7 +173,7 @@ static void welcome(struct repl_sender *sender, const struct repl_identity *iden
     sender->timeline = identity->timeline;
 }
 
-/* Which databases there are: new ones are announced, others have gone. */
+/* Which databases there are: new ones are announced, after it is said which have gone: a name may be that of another one now. */
 static sq_status scan(struct repl_sender *sender, struct sq_error *err)
 {
     struct repl_database_entry entry = {.number = 0};
@@ -173,18 +183,22 @@ static sq_status scan(struct repl_sender *sender, struct sq_error *err)
     while (sender->source->ops->next_database_cb(sender->source, entry.number, &entry)) {
         sq_assert(entry.number > 0);
         struct sender_database *database = sq_map_get(&sender->by_number, &entry.number, sizeof(entry.number));
-        if (database != NULL) {
-            database->is_listed = true;
-        } else if (repl_wanted_has(&sender->wanted, entry.name)) {
+        if (database == NULL && repl_wanted_has(&sender->wanted, entry.name)) {
             SQ_TRY(sender_database_new(sender, &entry, err));
             database = sq_map_get(&sender->by_number, &entry.number, sizeof(entry.number));
-            database->is_listed = true;
         }
+        if (database != NULL)
+            database->is_listed = true;
     }
     SQ_LIST_FOREACH (links, &sender->databases) {
         struct sender_database *database = SQ_CONTAINER_OF(links, struct sender_database, links);
         if (!database->is_listed && database->phase != SENDER_GONE)
             sender_database_gone(database);
+    }
+    SQ_LIST_FOREACH (links, &sender->databases) {
+        struct sender_database *database = SQ_CONTAINER_OF(links, struct sender_database, links);
+        if (database->phase == SENDER_NEW && !sq_list_is_linked(&database->work_links))
+            sender_database_work(database);
     }
     return SQ_OK;
 }
@@ -193,22 +207,22 @@ static sq_status scan(struct repl_sender *sender, struct sq_error *err)
 static sq_status drain(struct repl_sender *sender, struct sq_buf *out, struct sq_error *err)
 {
     int64_t echo_us = sender->echo_us;
-    struct repl_wakeup *wakeup = NULL;
+    bool is_drained = false;
     if (sender->config.push_interval_us > 0) {
         if (sender->now_us < sender->push_at_us)
             return SQ_OK;
         sender->push_at_us = sender->now_us + sender->config.push_interval_us;
     }
-    while (sq_buf_length(out) < sender->config.high_water_bytes) {
-        wakeup = repl_wakeups_take(&sender->wakeups);
+    while (!is_drained && sq_buf_length(out) < sender->config.high_water_bytes) {
+        struct repl_wakeup *wakeup = repl_wakeups_take(&sender->wakeups);
         if (wakeup == NULL)
-            break;
-        if (wakeup == &sender->source_wakeup)
+            is_drained = true;
+        else if (wakeup == &sender->source_wakeup)
             sender->is_scan_due = true;
         else
             sender_database_woken(SQ_CONTAINER_OF(wakeup, struct sender_database, wakeup), out);
     }
-    if (wakeup == NULL)
+    if (is_drained)
         sender->safe_echo_us = echo_us;
     return sq_buf_check(out, err);
 }
@@ -271,9 +285,11 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static int64_t deadline(struct repl_sender *sender)
+static int64_t deadline(struct repl_sender *sender, bool is_full)
 {
     int64_t at = sender->heard_us + sender->config.timeout_us;
+    if (is_full)
+        return at; /* all else waits for room */
     if (sender->asked_us == 0)
         at = earlier(at, sender->heard_us + sender->config.timeout_us / 2);
     at = earlier(at, sender->kept_us + sender->config.keepalive_us);
@@ -315,7 +331,7 @@ sq_status repl_sender_produce(struct repl_sender *sender, int64_t now_us, int64_
     sender->now_us = now_us;
     sender->wall_us = wall_us > 0 ? wall_us : 0;
     SQ_TRY(produce(sender, out, err));
-    *ret_deadline_us = deadline(sender);
+    *ret_deadline_us = deadline(sender, sq_buf_length(out) >= sender->config.high_water_bytes);
     return SQ_OK;
 }
 
@@ -325,6 +341,8 @@ sq_status repl_sender_run(struct repl_sender *sender, int64_t now_us, int64_t wa
     struct pgwire_frame frame;
     size_t needed = 0;
     enum pgwire_frame_result result = PGWIRE_FRAME_NEED_MORE;
+    if (sq_buf_length(in) > sender->left_bytes)
+        repl_sender_heard(sender, now_us);
     while ((result = pgwire_frame_next(sq_buf_bytes(in), sq_buf_length(in), sender->config.message_bytes_max, err,
                                        &frame, &needed)) == PGWIRE_FRAME_READY) {
         if (frame.type == PGWIRE_COPY_DONE)
@@ -334,6 +352,7 @@ sq_status repl_sender_run(struct repl_sender *sender, int64_t now_us, int64_t wa
         SQ_TRY(repl_sender_take(sender, now_us, frame.body, frame.body_length, err));
         sq_buf_consume(in, frame.total_bytes);
     }
+    sender->left_bytes = sq_buf_length(in);
     if (result == PGWIRE_FRAME_BAD)
         return SQ_PROTOCOL;
     return repl_sender_produce(sender, now_us, wall_us, out, err, ret_deadline_us);

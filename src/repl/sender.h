@@ -66,6 +66,7 @@ SQ_MUST_USE sq_status repl_sender_run(struct repl_sender *sender, int64_t now_us
 /* The two halves of it, for who takes CopyData apart himself: one message, the content of a CopyData; then what there is to say. */
 SQ_MUST_USE sq_status repl_sender_take(struct repl_sender *sender, int64_t now_us, const uint8_t *bytes, size_t length,
                                        struct sq_error *err);
+void repl_sender_heard(struct repl_sender *sender, int64_t now_us); /* a part of a message has come: it is not silent */
 SQ_MUST_USE sq_status repl_sender_produce(struct repl_sender *sender, int64_t now_us, int64_t wall_us,
                                           struct sq_buf *out, struct sq_error *err, int64_t *ret_deadline_us);
 

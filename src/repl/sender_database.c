@@ -15,9 +15,9 @@
  *     sent.checksum. Anything else heals.
  *  3. `sent` moves only when the last byte of a file, or a Timeline, was put into the output: a status beyond it is a lie.
  *  4. A replica's durable position is passed on only from proof_txid on: where our log has been seen to have the replica's checksum, or what the replica has
- *     verified against a file of ours.
- *  5. A replica that is ahead of us is waited for if we are a replica, and healed if we are the primary: who writes cannot be behind.
- *  6. At most REPL_SENDER_EXCHANGES_MAX exchanges are open; each belongs to a database in HEAL_PREPARES, _SUMS or _DATA. */
+ *     verified against a file of ours. *  5. A replica that is ahead of us is healed, but not while we may be behind ourselves: who writes never is; a replica is not if it has had everything
+ *     later than the other one said its position, which the primary had before.
+*  6. At most REPL_SENDER_EXCHANGES_MAX exchanges are open; each belongs to a database in HEAL_PREPARES, _SUMS or _DATA. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,8 +169,15 @@ sq_status sender_database_new(struct repl_sender *sender, const struct repl_data
     sq_list_push_back(&sender->databases, &database->links);
     pthread_mutex_unlock(&sender->mutex);
     sender->new_count++;
-    sender_database_work(database);
     return SQ_OK;
+}
+
+/* The replica knows no database of this name any more. */
+static void forget_name(struct sender_database *database)
+{
+    struct sq_map *by_name = &database->sender->by_name;
+    if (sq_map_get(by_name, database->name, strlen(database->name)) == database)
+        sq_map_remove(by_name, database->name, strlen(database->name));
 }
 
 void sender_database_free(struct sender_database *database)
@@ -180,6 +187,7 @@ void sender_database_free(struct sender_database *database)
     sq_list_remove(&database->work_links);
     if (database->phase == SENDER_NEW)
         sender->new_count--;
+    forget_name(database);
     sq_map_remove(&sender->by_number, &database->number, sizeof(database->number));
     pthread_mutex_lock(&sender->mutex);
     sq_list_remove(&database->links);
@@ -217,9 +225,11 @@ static sq_status take_start(struct sender_database *database, const struct repli
         SQ_TRY(sender_check_timeline(database->sender, start->position.timeline, err));
     forget_attempt(database);
     database->attempt = message->attempt;
+    database->sent_us = database->sender->now_us;
     database->is_attempt_over = false;
     database->is_refused = false;
     database->is_known = start->is_known;
+    database->incarnation = start->incarnation;
     if (start->is_known)
         database->sent = sender_from_wire(&start->position);
     database->phase = start->is_known ? SENDER_FOLLOW : SENDER_HEAL_WAITS;
@@ -280,10 +290,27 @@ static bool is_possible(const struct sender_database *database, const struct rep
     return true;
 }
 
+/* Invariant 4. */
+static void report_durable(struct sender_database *database)
+{
+    struct repl_sender_owner *owner = database->sender->owner;
+    struct wal_position durable = sender_from_wire(&database->status.durable);
+    if (durable.txid > 0 && durable.txid >= database->proof_txid)
+        owner->ops->durable_cb(owner, database->number, &durable);
+}
+
+/* From `txid` on the replica's positions are ours; what it has said may be among them. */
+static void note_proof(struct sender_database *database, ltx_txid txid)
+{
+    if (txid >= database->proof_txid)
+        return;
+    database->proof_txid = txid;
+    report_durable(database);
+}
+
 static sq_status take_status(struct sender_database *database, const struct replication_status *status,
                              struct sq_error *err)
 {
-    struct repl_sender *sender = database->sender;
     if (!is_possible(database, status))
         return fail(database, err, "a position that it was not sent");
     database->status = *status;
@@ -301,10 +328,7 @@ static sq_status take_status(struct sender_database *database, const struct repl
     }
     if (status->durable.txid > 0)
         database->feed->ops->hold_cb(database->feed, status->durable.txid);
-    if (status->durable.txid > 0 && status->durable.txid >= database->proof_txid) {
-        struct wal_position durable = sender_from_wire(&status->durable);
-        sender->owner->ops->durable_cb(sender->owner, database->number, &durable);
-    }
+    report_durable(database);
     return SQ_OK;
 }
 
@@ -365,7 +389,7 @@ static void tell_end(struct sender_database *database, const struct repl_feed_vi
                                                       .end = sender_to_wire(&view->end),
                                                       .clock_us = sender->wall_us,
                                                       .echo_us = sender->echo_us,
-                                                      .age_us = sender->age_us};
+                                                      .age_us = view->age_us};
     replication_put(out, &message);
     database->has_told = true;
     database->told = view->end;
@@ -422,6 +446,8 @@ static enum relation relate(const struct sender_database *database, const struct
 {
     const struct wal_position *at = &database->sent;
     ltx_txid end = 0;
+    if (at->txid > 0 && database->incarnation != view->incarnation)
+        return RELATION_DIVERGED; /* a database of the same name */
     if (!timeline_end(database, at, &end) || at->txid > end || at->txid < view->begin.txid)
         return RELATION_DIVERGED;
     if (at->txid == view->begin.txid && at->checksum != view->begin.checksum)
@@ -430,9 +456,9 @@ static enum relation relate(const struct sender_database *database, const struct
         return at->checksum == view->end.checksum ? RELATION_SAME : RELATION_DIVERGED;
     if (at->txid < view->end.txid)
         return RELATION_BEHIND;
-    struct repl_identity identity;
-    database->sender->source->ops->identity_cb(database->sender->source, &identity);
-    return identity.is_primary ? RELATION_DIVERGED : RELATION_AHEAD; /* invariant 5 */
+    int64_t now_us = database->sender->now_us;
+    bool is_settled = view->age_us < now_us - database->sent_us; /* invariant 5 */
+    return is_settled ? RELATION_DIVERGED : RELATION_AHEAD;
 }
 
 /* Whether the open file can be sent to who is at `sent` (invariants 1, 2), and a timeline may begin before it. */
@@ -478,8 +504,7 @@ static sq_status open_file(struct sender_database *database, const struct repl_f
         return SQ_OK;
     }
     ltx_txid proof = database->file.min_txid == database->sent.txid + 1 ? database->sent.txid : database->file.max_txid;
-    if (proof < database->proof_txid)
-        database->proof_txid = proof;
+    note_proof(database, proof);
     if (database->file.timeline != database->sent.timeline)
         tell_timeline(database, database->file.timeline, out);
     database->has_file = true;
@@ -510,6 +535,7 @@ static sq_status send_file(struct sender_database *database, struct sq_buf *out,
     message.file.max_txid = file->max_txid;
     message.file.timeline = file->timeline;
     message.file.checksum = file->post_checksum;
+    message.file.incarnation = database->view_incarnation;
     message.file.total_bytes = file->bytes;
     size_t begun = replication_put_begin(out, &message);
     if (!sq_buf_reserve(out, length))
@@ -526,6 +552,8 @@ static sq_status send_file(struct sender_database *database, struct sq_buf *out,
     database->offset += length;
     if (length == left) {
         database->has_file = false;
+        database->incarnation = database->view_incarnation;
+        database->sent_us = database->sender->now_us;
         database->sent =
             (struct wal_position){.timeline = file->timeline, .txid = file->max_txid, .checksum = file->post_checksum};
     }
@@ -541,14 +569,14 @@ static sq_status follow(struct sender_database *database, const struct repl_feed
     }
     switch (relate(database, view)) {
     case RELATION_SAME:
-        if (database->sent.txid < database->proof_txid)
-            database->proof_txid = database->sent.txid;
+        note_proof(database, database->sent.txid);
         if (view->end.timeline > database->sent.timeline)
             tell_timeline(database, view->end.timeline, out);
         return SQ_OK;
     case RELATION_BEHIND:
         return open_file(database, view, out, ret_is_more);
     case RELATION_AHEAD:
+        delay(database, SENDER_LOOK_US);
         return SQ_OK;
     case RELATION_DIVERGED:
         break;
@@ -564,6 +592,7 @@ static void replace_by_empty(struct sender_database *database, struct sq_buf *ou
 {
     struct replication_message message = message_of(database, REPLICATION_DROPPED);
     replication_put(out, &message);
+    forget_name(database);
     close_feed(database);
     forget_attempt(database);
     database->is_attempt_over = true;
@@ -615,6 +644,8 @@ static void exchange_has_ended(struct sender_database *database)
     close_exchange(database);
     database->is_known = true;
     database->sent = database->heal_position;
+    database->sent_us = database->sender->now_us;
+    database->incarnation = database->view_incarnation;
     database->proof_txid = database->heal_position.txid;
     database->phase = SENDER_FOLLOW;
 }
@@ -631,6 +662,7 @@ static sq_status send_exchange(struct sender_database *database, struct sq_buf *
     message.file.max_txid = database->heal_position.txid;
     message.file.timeline = database->heal_position.timeline;
     message.file.checksum = database->heal_position.checksum;
+    message.file.incarnation = database->view_incarnation;
     size_t begun = replication_put_begin(out, &message);
     if (!sq_buf_reserve(out, REPL_CHUNK_BYTES_MAX))
         return sq_buf_check(out, err);
@@ -691,6 +723,7 @@ static sq_status feed_step(struct sender_database *database, struct sq_buf *out,
     case REPL_FEED_READY:
         break;
     }
+    database->view_incarnation = view.incarnation;
     tell_end(database, &view, out);
     if (database->phase == SENDER_FOLLOW)
         return follow(database, &view, out, err, ret_is_more);
@@ -701,13 +734,25 @@ static sq_status feed_step(struct sender_database *database, struct sq_buf *out,
     return exchange_step(database, out, err, ret_is_more);
 }
 
-static void announce(struct sender_database *database, struct sq_buf *out)
+/* Not before another one of the name has gone: the list was read while that happened, and is read again. */
+static sq_status announce(struct sender_database *database, struct sq_buf *out, struct sq_error *err)
 {
+    struct repl_sender *sender = database->sender;
     struct replication_message message = message_of(database, REPLICATION_DATABASE);
-    message.name = (struct pgwire_text){.data = database->name, .length = strlen(database->name)};
+    size_t length = strlen(database->name);
+    if (sq_map_get(&sender->by_name, database->name, length) != NULL) {
+        sender->is_scan_due = true;
+        delay(database, SENDER_RETRY_US);
+        return SQ_OK;
+    }
+    sq_status status = sq_map_put(&sender->by_name, database->name, length, database, NULL);
+    if (status != SQ_OK)
+        return sq_fail(err, status, "database '%s' of a replica", database->name);
+    message.name = (struct pgwire_text){.data = database->name, .length = length};
     replication_put(out, &message);
     database->phase = SENDER_TOLD;
-    database->sender->new_count--;
+    sender->new_count--;
+    return SQ_OK;
 }
 
 static void tell_unavailable(struct sender_database *database, struct sq_buf *out)
@@ -727,7 +772,7 @@ sq_status sender_database_step(struct sender_database *database, struct sq_buf *
     struct replication_message message = message_of(database, REPLICATION_DROPPED);
     switch (database->phase) {
     case SENDER_NEW:
-        announce(database, out);
+        SQ_TRY(announce(database, out, err));
         break;
     case SENDER_TOLD:
         break;

@@ -12,6 +12,7 @@
 
 enum {
     SENDER_LAG_SAMPLES_MAX = 16,
+    SENDER_LOOK_US = 1000 * 1000, /* at one who is ahead */
     SENDER_RETRY_US = 100 * 1000, /* after a look at the log that did not fit together */
 };
 
@@ -56,13 +57,16 @@ struct sender_database {
     bool is_listed; /* the scan that is on has seen it */
     enum sender_phase phase;
     uint32_t attempt;     /* of the last StartAt; 0: none */
+    int64_t sent_us;      /* when the replica said, or was sent, `sent` */
     bool is_refused;      /* the replica does not follow it, now or at all */
     bool is_attempt_over; /* what still comes of it is not looked at */
     struct repl_feed *feed;
     struct repl_exchange *exchange;
-    char *reason;             /* SENDER_GIVES_UP; may be NULL */
-    bool is_known;            /* `sent` means something */
-    struct wal_position sent; /* the replica is here once it has got all that was put into the output */
+    char *reason;              /* SENDER_GIVES_UP; may be NULL */
+    uint64_t incarnation;      /* which database the replica has; 0: an empty one */
+    uint64_t view_incarnation; /* which one we have, at the last look */
+    bool is_known;             /* `sent` means something */
+    struct wal_position sent;  /* the replica is here once it has got all that was put into the output */
     ltx_txid proof_txid; /* from here on the replica's positions are certainly in our history; UINT64_MAX: not yet */
     bool has_told;
     struct wal_position told; /* the end that was told last */
@@ -88,7 +92,8 @@ struct repl_sender {
     struct repl_wakeup source_wakeup;
     pthread_mutex_t mutex; /* the list of databases, and what they show; above the log's locks */
     struct sq_list databases;
-    struct sq_map by_number; /* looked up only: its order is nobody's */
+    struct sq_map by_number; /* both maps are looked up only: their order is nobody's */
+    struct sq_map by_name;   /* those that the replica has been told of, and not yet that they are gone */
     struct sq_list work;
     struct sq_list delayed;
     struct sq_list heal_waiting;
@@ -101,9 +106,10 @@ struct repl_sender {
     int64_t now_us;
     int64_t wall_us;
     int64_t age_us;
-    int64_t heard_us; /* when the replica said something */
-    int64_t kept_us;  /* when the last keepalive was said */
-    int64_t asked_us; /* when it was asked for an answer; 0: not since it spoke */
+    int64_t heard_us;  /* when bytes of the replica's came */
+    size_t left_bytes; /* of the input, by the last run */
+    int64_t kept_us;   /* when the last keepalive was said */
+    int64_t asked_us;  /* when it was asked for an answer; 0: not since it spoke */
     int64_t push_at_us;
     bool is_answer_due;
     int64_t echo_us;      /* the replica's clock, read last */
@@ -112,6 +118,7 @@ struct repl_sender {
 
 /* --- sender_database.c --- */
 
+/* It is announced with its first step: sender_database_work(). */
 SQ_MUST_USE sq_status sender_database_new(struct repl_sender *sender, const struct repl_database_entry *entry,
                                           struct sq_error *err);
 /* Closes all that is open and frees it. */

@@ -12,7 +12,9 @@
  *     Reading up to 64 kB of a file is fine.
  *  2. A feed's end is durable here: on a primary what the log has (the logger is behind the durable position), on a replica what is durable
  *     of it. Files beyond it are not shown.
- *  3. A number means one database for as long as the source lives. One that is dropped and made anew, or replaced, has another one.
+ *  3. A number means one database for as long as the source lives. One that is dropped and made anew, or replaced, has another one. So it is with
+ *     *incarnations*, for ever and on all servers: random, kept beside the log, the same in all replicas; positions of two incarnations have nothing
+ *     to do with each other, although the name is the same.
  *  4. A waker is not called any more when the call that takes it back has returned. It may be called under the source's locks.
  *
  * Threads: the calls of one sender come from one thread at a time; senders run on several. */
@@ -39,7 +41,7 @@ enum {
 
 /* What a server says of itself. */
 struct repl_identity {
-    uint64_t system_id; /* of the group, not 0 */
+    uint64_t system_id; /* of the group; 0, with timeline 0: belongs to none yet */
     uint64_t timeline;  /* the newest that it has seen */
     /* Accepts writes: nobody can be ahead of it but who has diverged. A replica can be behind those that it feeds. */
     bool is_primary;
@@ -68,9 +70,11 @@ enum repl_feed_state {
 /* A look at the log: the members fit together. */
 struct repl_feed_view {
     enum repl_feed_state state; /* the rest is there if READY */
+    uint64_t incarnation;       /* not 0 */
     uint32_t page_bytes;        /* 0: a database without pages, whose page size is not settled */
     struct wal_position begin;  /* a replica at or after it can be served from files, if it is in the history */
     struct wal_position end;    /* durable */
+    int64_t age_us;             /* as that of the identity, of `end` */
 };
 
 /* One file of the log. `post_checksum` is of its trailer. */

@@ -43,7 +43,8 @@ enum repl_copy_state {
 
 struct repl_copy_view {
     enum repl_copy_state state;
-    uint32_t page_bytes; /* 0: no pages yet */
+    uint64_t incarnation; /* of what is written; 0: a new, empty database */
+    uint32_t page_bytes;  /* 0: no pages yet */
     /* Where the copy is once all that was committed is applied: the receiver goes on after it. READY only; also right after a healing file was committed. A new, empty
      * database: timeline 0, txid 0, WAL_CHECKSUM_FLAG. */
     struct wal_position written;
@@ -59,8 +60,9 @@ struct repl_file_intent {
         min_txid; /* of a log's file: at most written + 1; it may begin before (the primary's log was compacted), and then also has everything since */
     ltx_txid max_txid; /* of a log's file: above written */
     uint64_t timeline;
-    uint64_t checksum; /* of the database after it */
-    uint64_t bytes;    /* 0: not known before the end */
+    uint64_t checksum;    /* of the database after it */
+    uint64_t incarnation; /* becomes the copy's with a healing file, or after txid 0; else it is the same */
+    uint64_t bytes;       /* 0: not known before the end */
 };
 
 struct repl_copy_ops {
@@ -73,7 +75,7 @@ struct repl_copy_ops {
     sq_status (*append_cb)(struct repl_copy *copy, const void *bytes, size_t length, struct sq_error *err);
     /* All bytes are there: the file will be applied. SQ_CORRUPT: it is not what it should be. */
     sq_status (*commit_cb)(struct repl_copy *copy, struct sq_error *err);
-    /* The file will not be completed: the connection is gone, or the primary begins another way. What has come of a healing file for a database
+    /* A file that was begun will not be completed, or none will come for checksums that were read: the connection is gone, or the primary begins another way. What has come of a healing file for a database
      * that has no pages yet may be kept, as pages that are there. No file begun: nothing. */
     void (*abort_cb)(struct repl_copy *copy);
     /* After all that is written, timeline `timeline` begins; its first transaction is written's and 1. Durable soon: `durable` says so. */

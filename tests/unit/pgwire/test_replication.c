@@ -59,12 +59,13 @@ static const struct sample {
                .max_txid = 4,
                .timeline = 1,
                .checksum = CHECK(9),
+               .incarnation = 8,
                .total_bytes = 3,
                .data = DATA("abc")}},
-     BYTES("F\0\0\0\7\0\0\0\2\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\1\x80\0\0\0\0\0\0\11\0\0"
-           "\0\0\0\0\0\3"
+     BYTES("F\0\0\0\7\0\0\0\2\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\1\x80\0\0\0\0\0\0\11"
+           "\0\0\0\0\0\0\0\10\0\0\0\0\0\0\0\3"
            "abc"),
-     1 + 8 + 9 + 40},
+     1 + 8 + 9 + 48},
     {replication_primary_decode,
      {.type = REPLICATION_FILE,
       .number = 7,
@@ -91,8 +92,8 @@ static const struct sample {
      {.type = REPLICATION_START_AT,
       .number = 7,
       .attempt = 1,
-      .start = {.is_known = true, .position = POSITION(1, 2, CHECK(3))}},
-     BYTES("S\0\0\0\7\0\0\0\1\1" POSITION_BYTES("\1", "\2", "\3")),
+      .start = {.is_known = true, .position = POSITION(1, 2, CHECK(3)), .incarnation = 4}},
+     BYTES("S\0\0\0\7\0\0\0\1\1" POSITION_BYTES("\1", "\2", "\3") "\0\0\0\0\0\0\0\4"),
      0},
     {replication_replica_decode,
      {.type = REPLICATION_SUMS,
@@ -323,13 +324,14 @@ static void commands_are_read(void **state)
     assert_true(command.system_id == 0 && command.timeline == 0 && command.name[0] == '\0' &&
                 command.databases[0] == '\0');
     assert_int_equal(parse("start_replication ltx();", NULL, &command), SQ_OK);
-    assert_int_equal(parse("START_REPLICATION LTX (NAME 'it''s', timeline '2147483647',SYSTEM '18446744073709551615' ,"
-                           "DATABASES 'a, b*' , VERSION '2')",
-                           NULL, &command),
-                     SQ_OK);
+    assert_int_equal(
+        parse("START_REPLICATION LTX (NAME 'it''s', timeline '9223372036854775807',SYSTEM '18446744073709551615' ,"
+              "DATABASES 'a, b*' , VERSION '2')",
+              NULL, &command),
+        SQ_OK);
     assert_string_equal(command.name, "it's");
     assert_string_equal(command.databases, "a, b*");
-    assert_true(command.system_id == UINT64_MAX && command.timeline == INT32_MAX && command.version == 2);
+    assert_true(command.system_id == UINT64_MAX && command.timeline == INT64_MAX && command.version == 2);
     static const char *const others[] = {"", ";", "SELECT 1", "IDENTIFY_SYSTEMS", "START_REPLICATION2", "SHOW x"};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         assert_int_equal(parse(others[i], NULL, &command), SQ_OK);
@@ -354,7 +356,7 @@ static void commands_that_are_none_say_where(void **state)
         {"START_REPLICATION LTX (NAME 'a', NAME 'b')", 34},
         {"START_REPLICATION LTX (COLOUR 'a')", 24},
         {"START_REPLICATION LTX (TIMELINE '')", 33},
-        {"START_REPLICATION LTX (TIMELINE '2147483648')", 33},
+        {"START_REPLICATION LTX (TIMELINE '9223372036854775808')", 33},
         {"START_REPLICATION LTX (TIMELINE '-1')", 33},
         {"START_REPLICATION LTX (SYSTEM '18446744073709551616')", 31},
         {"START_REPLICATION LTX (VERSION '65536')", 32},
@@ -417,8 +419,8 @@ static void identities_come_back_and_odd_ones_are_refused(void **state)
     assert_true(system_id == UINT64_MAX && timeline == 7);
     sq_buf_done(&buf);
 
-    static const char *const rows[][2] = {{NULL, "1"}, {"1", NULL},         {"", "1"},
-                                          {"0", "1"},  {"1", "2147483648"}, {"1x", "1"}};
+    static const char *const rows[][2] = {{NULL, "1"}, {"1", NULL}, {"", "1"}, {"0", "1"}, {"1", "9223372036854775808"},
+                                          {"1x", "1"}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         size_t row = pgwire_put_data_row_begin(&buf, 2);
         for (size_t j = 0; j < 2; j++) {
