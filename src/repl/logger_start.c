@@ -334,6 +334,9 @@ sq_status logger_begin(struct repl_logger *logger, struct sq_error *err)
     pthread_mutex_lock(&logger->host.mutex);
     logger->host.page_bytes = logger->page_bytes;
     pthread_mutex_unlock(&logger->host.mutex);
+    struct engine_wal_state state = engine_durability_state(logger->durability);
+    bool is_now = logger_is_generation(&state, &logger->place); /* else the first file tells */
+    logger_advance(logger, is_now ? logger_position_at(&state, logger->place.frame_count) : 0);
     struct wal_position end = wal_log_end(logger->host.log);
     sq_log(SQ_LOG_INFO, "repl", "log goes on", "db=%s timeline=%llu txid=%llu", logger->name,
            (unsigned long long)end.timeline, (unsigned long long)end.txid);
