@@ -35,6 +35,7 @@
 
 #include "base/clock.h"
 #include "base/map.h"
+#include "engine/database_internal.h"
 #include "engine/durability.h"
 #include "engine/error.h"
 #include "engine/follower.h"
@@ -141,7 +142,7 @@ bool engine_database_name_is_valid(const char *name)
     return true;
 }
 
-static sq_status check_name(const char *name, struct sq_error *err)
+sq_status database_check_name(const char *name, struct sq_error *err)
 {
     if (engine_database_name_is_valid(name))
         return SQ_OK;
@@ -276,7 +277,7 @@ SQ_DEFINE_FREEP(struct engine_registry, engine_registry_free)
 sq_status engine_registry_open_as_is(const char *data_dir, const char *default_name, struct sq_error *err,
                                      struct engine_registry **ret_registry)
 {
-    SQ_TRY(check_name(default_name, err));
+    SQ_TRY(database_check_name(default_name, err));
     SQ_TRY(engine_vfs_register(engine_map_bytes, err));
     SQ_CLEANUP(engine_registry_freep) struct engine_registry *registry = calloc(1, sizeof(*registry));
     if (registry == NULL)
@@ -330,6 +331,11 @@ void engine_registry_free(struct engine_registry *registry)
     if (registry->dir_fd >= 0)
         close(registry->dir_fd);
     free(registry);
+}
+
+pthread_mutex_t *database_registry_mutex(struct engine_registry *registry)
+{
+    return &registry->mutex;
 }
 
 const char *engine_registry_default_name(const struct engine_registry *registry)
@@ -515,9 +521,9 @@ static sq_status remove_directory(const char *path, struct sq_error *err)
     return failure == 0 ? SQ_OK : sq_fail_errno(err, failure, "cannot remove '%s'", path);
 }
 
-/* Removes what may lie beside a database file. A WAL left over from a dropped database must never be replayed into a
- * new one of the same name. */
-static sq_status remove_companions(struct engine_registry *registry, const char *name, struct sq_error *err)
+/* Removes the files that may lie beside a database file. A WAL left over from a dropped database must never be replayed into
+ * a new one of the same name. */
+static sq_status remove_files(struct engine_registry *registry, const char *name, struct sq_error *err)
 {
     static const char *const suffixes[] = {"-wal", "-shm", "-journal"};
     char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 16];
@@ -526,12 +532,19 @@ static sq_status remove_companions(struct engine_registry *registry, const char 
         if (unlink(path) != 0 && errno != ENOENT)
             return sq_fail_errno(err, errno, "cannot remove '%s'", path);
     }
-    make_path(registry, name, log_suffix, path, sizeof(path));
-    SQ_TRY(remove_directory(path, err));
     make_origin_path(registry, name, path, sizeof(path));
     if (unlink(path) != 0 && errno != ENOENT)
         return sq_fail_errno(err, errno, "cannot remove '%s'", path);
     return SQ_OK;
+}
+
+/* The same, and its log. */
+static sq_status remove_companions(struct engine_registry *registry, const char *name, struct sq_error *err)
+{
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 16];
+    SQ_TRY(remove_files(registry, name, err));
+    make_path(registry, name, log_suffix, path, sizeof(path));
+    return remove_directory(path, err);
 }
 
 /* Makes the file with a real header in WAL mode, so that the database exists as soon as it has a name. */
@@ -564,7 +577,7 @@ static sq_status write_origin(struct engine_registry *registry, const char *name
 }
 
 /* "" if there is none, or none that could be read. */
-static void read_origin(struct engine_registry *registry, const char *name, char origin[ENGINE_ORIGIN_MAX + 1])
+void database_read_origin(struct engine_registry *registry, const char *name, char origin[ENGINE_ORIGIN_MAX + 1])
 {
     char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 16];
     make_origin_path(registry, name, path, sizeof(path));
@@ -575,8 +588,8 @@ static void read_origin(struct engine_registry *registry, const char *name, char
         close(fd);
 }
 
-static sq_status create_locked(struct engine_registry *registry, const char *name, const char *origin,
-                               struct sq_error *err)
+sq_status database_create_locked(struct engine_registry *registry, const char *name, const char *origin,
+                                 struct sq_error *err)
 {
     if (engine_database_exists(registry, name))
         return sq_fail_sql(err, SQ_EXISTS, "42P04", "database \"%s\" already exists", name);
@@ -598,9 +611,9 @@ static sq_status create_locked(struct engine_registry *registry, const char *nam
 
 sq_status engine_database_create(struct engine_registry *registry, const char *name, struct sq_error *err)
 {
-    SQ_TRY(check_name(name, err));
+    SQ_TRY(database_check_name(name, err));
     pthread_mutex_lock(&registry->mutex);
-    sq_status status = create_locked(registry, name, "", err);
+    sq_status status = database_create_locked(registry, name, "", err);
     pthread_mutex_unlock(&registry->mutex);
     return status;
 }
@@ -664,8 +677,8 @@ static sq_status fold_wal(const char *path, struct sq_error *err)
     return status;
 }
 
-static sq_status rename_locked(struct engine_registry *registry, const char *name, const char *new_name,
-                               struct sq_error *err)
+sq_status database_rename_locked(struct engine_registry *registry, const char *name, const char *new_name,
+                                 struct sq_error *err)
 {
     SQ_TRY(check_unused(registry, name, err));
     if (strcmp(name, registry->default_name) == 0)
@@ -696,66 +709,54 @@ static sq_status rename_locked(struct engine_registry *registry, const char *nam
 sq_status engine_database_rename(struct engine_registry *registry, const char *name, const char *new_name,
                                  struct sq_error *err)
 {
-    SQ_TRY(check_name(new_name, err));
+    SQ_TRY(database_check_name(new_name, err));
     pthread_mutex_lock(&registry->mutex);
-    sq_status status = rename_locked(registry, name, new_name, err);
+    sq_status status = database_rename_locked(registry, name, new_name, err);
     pthread_mutex_unlock(&registry->mutex);
     return status;
 }
 
-/* --- Databases for clients with files of their own ------------------------------------------------------------------ */
+/* --- Files that come and go as they are ------------------------------------------------------------------------------ */
 
-/* `name` with `suffix` and a number behind it that no database has, counted from `first`. */
-static void find_free_name(struct engine_registry *registry, const char *name, const char *suffix, unsigned first,
-                           char free_name[ENGINE_DATABASE_NAME_MAX + 1])
+/* Moves the file of an unused database to `aside`, with what is in its WAL, or removes it. */
+static sq_status put_aside(struct engine_registry *registry, const char *name, const char *aside, struct sq_error *err)
 {
-    unsigned number = first;
-    do {
-        char end[ENGINE_DATABASE_NAME_MAX / 2];
-        int end_length = snprintf(end, sizeof(end), "%s%u", suffix, number++);
-        sq_assert(end_length > 0 && (size_t)end_length < sizeof(end));
-        snprintf(free_name, ENGINE_DATABASE_NAME_MAX + 1, "%.*s%s", ENGINE_DATABASE_NAME_MAX - end_length, name, end);
-    } while (engine_database_exists(registry, free_name));
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
+    SQ_TRY(check_unused(registry, name, err));
+    make_path(registry, name, "", path, sizeof(path));
+    if (aside != NULL)
+        SQ_TRY(fold_wal(path, err));
+    if ((aside != NULL ? rename(path, aside) : unlink(path)) != 0)
+        return sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    return sync_directory(registry, err);
 }
 
-static sq_status make_fresh(struct engine_registry *registry, const char *name, const char *origin,
-                            struct sq_error *err, char ret_name[ENGINE_DATABASE_NAME_MAX + 1])
+sq_status engine_database_remove(struct engine_registry *registry, const char *name, const char *aside,
+                                 struct sq_error *err)
 {
-    char made[ENGINE_DATABASE_NAME_MAX + 1];
-    snprintf(made, sizeof(made), "%s", name);
-    if (engine_database_exists(registry, name))
-        find_free_name(registry, name, "_", 2, made);
-    SQ_TRY(create_locked(registry, made, origin, err));
-    memcpy(ret_name, made, sizeof(made));
-    return SQ_OK;
-}
-
-static sq_status make_locked(struct engine_registry *registry, const char *name, bool is_fresh, const char *origin,
-                             struct sq_error *err, char ret_name[ENGINE_DATABASE_NAME_MAX + 1])
-{
-    if (is_fresh || !engine_database_exists(registry, name))
-        return make_fresh(registry, name, origin, err, ret_name);
-    char former[ENGINE_ORIGIN_MAX + 1];
-    read_origin(registry, name, former);
-    if (origin[0] == '\0' || strcasecmp(origin, former) != 0) {
-        snprintf(ret_name, ENGINE_DATABASE_NAME_MAX + 1, "%s", name);
-        return SQ_OK;
-    }
-    char kept[ENGINE_DATABASE_NAME_MAX + 1];
-    find_free_name(registry, name, "_deleted_", 1, kept);
-    sq_status status = strcmp(name, registry->default_name) == 0 ? SQ_BUSY : rename_locked(registry, name, kept, err);
-    if (status != SQ_OK && status != SQ_BUSY)
-        return status;
-    return make_fresh(registry, name, origin, err, ret_name);
-}
-
-sq_status engine_database_make(struct engine_registry *registry, const char *name, bool is_fresh, const char *origin,
-                               struct sq_error *err, char ret_name[ENGINE_DATABASE_NAME_MAX + 1])
-{
-    sq_assert(strlen(origin) <= ENGINE_ORIGIN_MAX);
-    SQ_TRY(check_name(name, err));
+    SQ_TRY(database_check_name(name, err));
     pthread_mutex_lock(&registry->mutex);
-    sq_status status = make_locked(registry, name, is_fresh, origin, err, ret_name);
+    sq_status status = engine_database_exists(registry, name) ? put_aside(registry, name, aside, err) : SQ_OK;
+    if (status == SQ_OK)
+        status = remove_companions(registry, name, err);
+    pthread_mutex_unlock(&registry->mutex);
+    return status;
+}
+
+sq_status engine_database_install(struct engine_registry *registry, const char *name, const char *file,
+                                  const char *aside, struct sq_error *err)
+{
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
+    SQ_TRY(database_check_name(name, err));
+    make_path(registry, name, "", path, sizeof(path));
+    pthread_mutex_lock(&registry->mutex);
+    sq_status status = engine_database_exists(registry, name) ? put_aside(registry, name, aside, err) : SQ_OK;
+    if (status == SQ_OK)
+        status = remove_files(registry, name, err);
+    if (status == SQ_OK && rename(file, path) != 0)
+        status = sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", file, path);
+    if (status == SQ_OK)
+        status = sync_directory(registry, err);
     pthread_mutex_unlock(&registry->mutex);
     return status;
 }

@@ -115,6 +115,14 @@ SQ_MUST_USE sq_status engine_database_drop(struct engine_registry *registry, con
 SQ_MUST_USE sq_status engine_database_rename(struct engine_registry *registry, const char *name, const char *new_name,
                                              struct sq_error *err);
 
+/* For replicas. Puts the database file `file`, in WAL mode and without a WAL, on the same file system and on disk, in the place of database `name`'s; its log
+ * stays. The former file goes to `aside`, with all that was committed; NULL: is removed. In use: SQ_BUSY, 55006. Durable when it returns. */
+SQ_MUST_USE sq_status engine_database_install(struct engine_registry *registry, const char *name, const char *file,
+                                              const char *aside, struct sq_error *err);
+/* Like drop, for any database, also one that has a log and no file; `aside` as above. */
+SQ_MUST_USE sq_status engine_database_remove(struct engine_registry *registry, const char *name, const char *aside,
+                                             struct sq_error *err);
+
 /* Calls `each_cb` with every database's name and file size in bytes, by name. The registry is not locked meanwhile. */
 SQ_MUST_USE sq_status engine_registry_list(struct engine_registry *registry, struct sq_error *err, void *context,
                                            void (*each_cb)(void *context, const char *name, int64_t bytes));

@@ -41,6 +41,7 @@ _Static_assert((int)WRITE_BYTES_MAX >= WAL_FRAME_HEADER_BYTES + WAL_PAGE_BYTES_M
 
 struct wal_append {
     struct wal_file *file;
+    struct wal_state found;
     /* What will be published: its salts and checksum are of the last frame with a header. */
     struct wal_index_header header;
     uint32_t page_bytes;
@@ -48,6 +49,7 @@ struct wal_append {
     uint32_t start_count; /* frames that are committed */
     uint32_t frame_count; /* with ours, the pending one too */
     bool has_begun;       /* the WAL has a header */
+    bool is_sealed;       /* all frames have headers */
     bool is_failed;
     uint8_t *buffer;
     size_t buffer_bytes;
@@ -87,36 +89,6 @@ static void append_free(struct wal_append *append)
     free(append);
 }
 
-sq_status wal_append_begin(struct wal_file *file, struct sq_error *err, struct wal_append **ret_append)
-{
-    sq_assert(!file->is_appending && sqlite3_txn_state(file->connection, "main") == SQLITE_TXN_NONE);
-    uint32_t page_count;
-    struct wal_place end;
-    struct wal_append *append = calloc(1, sizeof(*append));
-    if (append == NULL)
-        return sq_fail(err, SQ_NOMEM, "out of memory to write to a write-ahead log");
-    append->file = file;
-    /* The page size of a database in WAL mode never changes. */
-    sq_status status = wal_file_end(file, err, &end, &append->page_bytes, &page_count);
-    if (status == SQ_OK) {
-        append->frame_bytes = WAL_FRAME_HEADER_BYTES + append->page_bytes;
-        append->buffer_bytes = WRITE_BYTES_MAX / append->frame_bytes * append->frame_bytes;
-        append->buffer = malloc(append->buffer_bytes);
-        if (append->buffer == NULL)
-            status = sq_fail(err, SQ_NOMEM, "out of memory to write to a write-ahead log");
-    }
-    if (status == SQ_OK)
-        status = lock_for_writing(file, err, &append->header);
-    if (status != SQ_OK) {
-        append_free(append);
-        return status;
-    }
-    file->is_appending = true;
-    append->start_count = append->frame_count = append->header.frame_count;
-    *ret_append = append;
-    return SQ_OK;
-}
-
 /* Under the locks of checkpoints and readers. */
 static void publish_new_generation(struct wal_append *append)
 {
@@ -149,6 +121,60 @@ static sq_status begin_anew(struct wal_append *append, struct sq_error *err)
     return wal_fail(err, result, "begin the write-ahead log anew");
 }
 
+/* The page size of a database in WAL mode never changes. */
+static sq_status allocate(struct wal_append *append, struct sq_error *err)
+{
+    struct wal_state state;
+    SQ_TRY(wal_file_state(append->file, err, &state));
+    append->page_bytes = state.page_bytes;
+    append->frame_bytes = WAL_FRAME_HEADER_BYTES + append->page_bytes;
+    append->buffer_bytes = WRITE_BYTES_MAX / append->frame_bytes * append->frame_bytes;
+    append->buffer = malloc(append->buffer_bytes);
+    return append->buffer != NULL ? SQ_OK : sq_fail(err, SQ_NOMEM, "out of memory to write to a write-ahead log");
+}
+
+/* Under the write lock. */
+static sq_status find_beginning(struct wal_append *append, struct sq_error *err)
+{
+    struct wal_index_header *header = &append->header;
+    append->start_count = append->frame_count = header->frame_count;
+    append->found = (struct wal_state){
+        .place = wal_place_of(header), .sum = wal_sum_of(header), .change_count = header->change_count};
+    SQ_TRY(wal_measure(append->file, header, err, &append->found.page_bytes, &append->found.page_count));
+    bool was_empty = append->start_count == 0;
+    SQ_TRY(begin_anew(append, err));
+    if (was_empty)
+        sq_random_fill(header->salts, sizeof(header->salts));
+    return SQ_OK;
+}
+
+sq_status wal_append_begin(struct wal_file *file, struct sq_error *err, struct wal_append **ret_append)
+{
+    sq_assert(!file->is_appending && sqlite3_txn_state(file->connection, "main") == SQLITE_TXN_NONE);
+    struct wal_append *append = calloc(1, sizeof(*append));
+    if (append == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory to write to a write-ahead log");
+    append->file = file;
+    sq_status status = allocate(append, err);
+    if (status == SQ_OK)
+        status = lock_for_writing(file, err, &append->header);
+    if (status == SQ_OK) {
+        file->is_appending = true;
+        status = find_beginning(append, err);
+    }
+    if (status != SQ_OK) {
+        append_free(append);
+        return status;
+    }
+    *ret_append = append;
+    return SQ_OK;
+}
+
+const struct wal_state *wal_append_found(const struct wal_append *append)
+{
+    return &append->found;
+}
+
 /* How often the WAL had been begun anew, as its present header says; 0: it has none. */
 static sq_status read_sequence(struct wal_append *append, struct sq_error *err, uint32_t *ret_sequence)
 {
@@ -163,15 +189,13 @@ static sq_status read_sequence(struct wal_append *append, struct sq_error *err, 
 }
 
 /* A WAL without frames gets its header, which is on disk before the first frame is written. */
-static sq_status write_header(struct wal_append *append, bool is_new_generation, struct sq_error *err)
+static sq_status write_header(struct wal_append *append, struct sq_error *err)
 {
     struct wal_index_header *header = &append->header;
     sqlite3_file *wal = append->file->wal;
     uint32_t sequence = 0;
     uint8_t bytes[WAL_HEADER_BYTES];
     SQ_TRY(read_sequence(append, err, &sequence));
-    if (!is_new_generation)
-        sq_random_fill(header->salts, sizeof(header->salts));
     wal_put_u32(&bytes[0], WAL_MAGIC);
     wal_put_u32(&bytes[4], WAL_VERSION);
     wal_put_u32(&bytes[8], append->page_bytes);
@@ -191,10 +215,8 @@ static sq_status write_header(struct wal_append *append, bool is_new_generation,
 
 static sq_status begin(struct wal_append *append, struct sq_error *err)
 {
-    bool was_empty = append->start_count == 0;
-    SQ_TRY(begin_anew(append, err));
     if (append->start_count == 0)
-        SQ_TRY(write_header(append, !was_empty, err));
+        SQ_TRY(write_header(append, err));
     append->header.page_bytes_code = (uint16_t)(append->page_bytes == WAL_PAGE_BYTES_MAX ? 1 : append->page_bytes);
     append->write_offset = wal_frame_offset(append->start_count, append->page_bytes);
     append->has_begun = true;
@@ -264,7 +286,7 @@ static sq_status add_page(struct wal_append *append, uint32_t page_number, const
 
 sq_status wal_append_page(struct wal_append *append, uint32_t page_number, const void *page, struct sq_error *err)
 {
-    sq_assert(!append->is_failed);
+    sq_assert(!append->is_failed && !append->is_sealed);
     SQ_TRY(check_page(append, page_number, page, err));
     sq_status status = add_page(append, page_number, page, err);
     append->is_failed = status != SQ_OK;
@@ -278,18 +300,27 @@ struct wal_place wal_append_end(const struct wal_append *append)
     return end;
 }
 
-sq_status wal_append_commit(struct wal_append *append, uint32_t page_count, struct sq_error *err,
-                            struct wal_place *ret_end)
+uint64_t wal_append_seal(struct wal_append *append, uint32_t page_count)
 {
     sq_assert(!append->is_failed && append->is_pending && page_count > 0);
     seal(append, page_count);
+    append->header.frame_count = append->frame_count;
+    append->header.page_count = page_count;
+    append->is_sealed = true;
+    return wal_sum_of(&append->header);
+}
+
+sq_status wal_append_commit(struct wal_append *append, uint32_t page_count, struct sq_error *err,
+                            struct wal_place *ret_end)
+{
+    if (!append->is_sealed)
+        wal_append_seal(append, page_count);
+    sq_assert(!append->is_failed && append->header.page_count == page_count);
     sq_status status = flush(append, err);
     if (status != SQ_OK) {
         wal_append_abort(append);
         return status;
     }
-    append->header.frame_count = append->frame_count;
-    append->header.page_count = page_count;
     append->header.change_count++;
     wal_index_publish(append->file, &append->header);
     *ret_end = wal_place_of(&append->header);

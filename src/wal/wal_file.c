@@ -154,9 +154,8 @@ static sq_status read_page_bytes(struct wal_file *file, struct sq_error *err, ui
     return SQ_OK;
 }
 
-/* The page size and the number of pages as of `header`, which may have changed meanwhile. */
-static sq_status measure(struct wal_file *file, const struct wal_index_header *header, struct sq_error *err,
-                         uint32_t *ret_page_bytes, uint32_t *ret_page_count)
+sq_status wal_measure(struct wal_file *file, const struct wal_index_header *header, struct sq_error *err,
+                      uint32_t *ret_page_bytes, uint32_t *ret_page_count)
 {
     uint32_t page_bytes = wal_page_bytes_of(header->page_bytes_code);
     if (header->frame_count == 0)
@@ -182,8 +181,7 @@ static bool is_same(const struct wal_index_header *one, const struct wal_index_h
     return memcmp(one, other, sizeof(*one)) == 0;
 }
 
-sq_status wal_file_end(struct wal_file *file, struct sq_error *err, struct wal_place *ret_end, uint32_t *ret_page_bytes,
-                       uint32_t *ret_page_count)
+sq_status wal_file_state(struct wal_file *file, struct sq_error *err, struct wal_state *ret_state)
 {
     struct wal_index_header before;
     struct wal_index_header after;
@@ -192,12 +190,25 @@ sq_status wal_file_end(struct wal_file *file, struct sq_error *err, struct wal_p
     SQ_TRY(wal_index_read_or_recover(file, err, &after));
     do {
         before = after;
-        SQ_TRY(measure(file, &before, err, &page_bytes, &page_count));
+        SQ_TRY(wal_measure(file, &before, err, &page_bytes, &page_count));
         SQ_TRY(wal_index_read_or_recover(file, err, &after));
     } while (before.page_count == 0 && !is_same(&before, &after));
-    *ret_end = wal_place_of(&before);
-    *ret_page_bytes = page_bytes;
-    *ret_page_count = page_count;
+    *ret_state = (struct wal_state){.place = wal_place_of(&before),
+                                    .sum = wal_sum_of(&before),
+                                    .page_bytes = page_bytes,
+                                    .page_count = page_count,
+                                    .change_count = before.change_count};
+    return SQ_OK;
+}
+
+sq_status wal_file_end(struct wal_file *file, struct sq_error *err, struct wal_place *ret_end, uint32_t *ret_page_bytes,
+                       uint32_t *ret_page_count)
+{
+    struct wal_state state;
+    SQ_TRY(wal_file_state(file, err, &state));
+    *ret_end = state.place;
+    *ret_page_bytes = state.page_bytes;
+    *ret_page_count = state.page_count;
     return SQ_OK;
 }
 
@@ -278,7 +289,7 @@ sq_status wal_snapshot_begin(struct wal_file *file, struct sq_error *err, struct
     sq_status status = begin_transaction(file, err, &header);
     file->has_snapshot = true;
     if (status == SQ_OK)
-        status = measure(file, &header, err, &snapshot->page_bytes, &snapshot->page_count);
+        status = wal_measure(file, &header, err, &snapshot->page_bytes, &snapshot->page_count);
     if (status != SQ_OK) {
         wal_snapshot_end(snapshot);
         return status;

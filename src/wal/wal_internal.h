@@ -6,9 +6,9 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "base/status.h"
+#include "wal/bytes.h"
 #include "wal/wal_file.h"
 
 enum {
@@ -61,18 +61,6 @@ struct wal_file {
 
 /* --- Bytes -------------------------------------------------------------------------------------------------------- */
 
-static inline uint32_t wal_get_u32(const uint8_t *bytes)
-{
-    uint32_t value;
-    memcpy(&value, bytes, sizeof(value));
-    return __builtin_bswap32(value);
-}
-
-static inline void wal_put_u32(uint8_t *bytes, uint32_t value)
-{
-    value = __builtin_bswap32(value);
-    memcpy(bytes, &value, sizeof(value));
-}
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the byte order of the machines that sqld runs on");
 
 /* Goes on with `sum`: the checksum of WAL headers, frames and wal-index headers; `length` is a multiple of 8. */
@@ -87,10 +75,20 @@ static inline struct wal_place wal_place_of(const struct wal_index_header *heade
                               header->frame_count};
 }
 
+/* See struct wal_state. */
+static inline uint64_t wal_sum_of(const struct wal_index_header *header)
+{
+    return header->frame_count == 0 ? 0 : (uint64_t)header->frame_sum[0] << 32 | header->frame_sum[1];
+}
+
 static inline int64_t wal_frame_offset(uint32_t frame_index, uint32_t page_bytes)
 {
     return WAL_HEADER_BYTES + (int64_t)frame_index * ((int64_t)page_bytes + WAL_FRAME_HEADER_BYTES);
 }
+
+/* The page size and the number of pages as of `header`, which may have changed meanwhile. */
+SQ_MUST_USE sq_status wal_measure(struct wal_file *file, const struct wal_index_header *header, struct sq_error *err,
+                                  uint32_t *ret_page_bytes, uint32_t *ret_page_count);
 
 /* What a call of SQLite's, or of its file methods, has failed with; `what` completes "cannot …". */
 sq_status wal_fail(struct sq_error *err, int result, const char *what);

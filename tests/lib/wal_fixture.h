@@ -183,7 +183,15 @@ static inline struct wal_place wal_copy(struct wal_file *source, struct wal_plac
     }
     assert_int_equal(last_count, page_count);
     struct wal_place said = wal_append_end(append);
+    struct wal_state before = *wal_append_found(append);
+    struct wal_state state;
+    uint64_t sum = wal_append_seal(append, page_count);
     WAL_OK(wal_append_commit(append, page_count, &wal_err, &place));
+    WAL_OK(wal_file_state(target, &wal_err, &state));
+    assert_memory_equal(&state.place, &place, sizeof(place));
+    assert_true(state.sum == sum && sum != 0 && sum != before.sum);
+    assert_int_equal(state.change_count, before.change_count + 1);
+    assert_int_equal(state.page_count, page_count);
     assert_memory_equal(&said, &place, sizeof(place));
     for (uint32_t i = 1; i <= end.frame_count - since->frame_count; i++) {
         uint32_t number = 0;

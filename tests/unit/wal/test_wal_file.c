@@ -427,6 +427,8 @@ static void an_append_that_is_given_up_leaves_nothing(void **state)
         memset(page, 0x55, sizeof(page));
         for (uint32_t i = 0; i < length; i++)
             WAL_OK(wal_append_page(append, 2 + i % 50, page, &wal_err));
+        if (length % 2 == 1)
+            wal_append_seal(append, 100);
         wal_append_abort(append);
         struct wal_place after = wal_end_of(t.to);
         assert_memory_equal(&before, &after, sizeof(before));
@@ -456,6 +458,36 @@ static uint32_t used_slots(size_t region)
         for (int half = 0; half < 2; half++)
             count += (index_word(region, word) >> (16 * half) & 0xffff) != 0 ? 1 : 0;
     return count;
+}
+
+/* What has happened since the last look is told by the sum and the count of changes, whoever did it. */
+static void other_writers_are_noticed(void **state)
+{
+    (void)state;
+    struct wal_append *append = NULL;
+    struct wal_state first;
+    struct wal_state second;
+    open_twins(4096);
+    wal_exec(t.source, "INSERT INTO t VALUES (1, randomblob(100))");
+    copy();
+    WAL_OK(wal_file_state(t.to, &wal_err, &first));
+    WAL_OK(wal_append_begin(t.to, &wal_err, &append));
+    assert_memory_equal(wal_append_found(append), &first, sizeof(first));
+    wal_append_abort(append);
+    wal_exec(t.target, "INSERT INTO t VALUES (2, randomblob(100))");
+    WAL_OK(wal_append_begin(t.to, &wal_err, &append));
+    second = *wal_append_found(append);
+    wal_append_abort(append);
+    assert_int_equal(second.change_count, first.change_count + 1);
+    assert_true(second.sum != first.sum);
+    /* Copied and begun anew, without a change: the count stays. */
+    wal_exec(t.target, "PRAGMA wal_checkpoint(TRUNCATE)");
+    WAL_OK(wal_file_state(t.to, &wal_err, &first));
+    assert_int_equal(first.change_count, second.change_count);
+    assert_true(first.sum == 0 && first.place.frame_count == 0);
+    wal_exec(t.target, "INSERT INTO t VALUES (3, randomblob(100))");
+    WAL_OK(wal_file_state(t.to, &wal_err, &second));
+    assert_int_equal(second.change_count, first.change_count + 1);
 }
 
 /* In the wal-index too: its tables would be full in the end. */
@@ -925,6 +957,7 @@ int main(int argument_count, char **arguments)
         TEST(readers_see_nothing_before_the_commit),
         TEST(the_connection_that_appends_drops_its_cache),
         TEST(an_append_that_is_given_up_leaves_nothing),
+        TEST(other_writers_are_noticed),
         TEST(an_append_that_is_given_up_leaves_the_index_as_it_was),
         TEST(pages_that_would_ruin_the_database_are_refused),
         TEST(who_finds_another_writer_is_told_so),
