@@ -728,6 +728,7 @@ static sq_status put_aside(struct engine_registry *registry, const char *name, c
         SQ_TRY(fold_wal(path, err));
     if ((aside != NULL ? rename(path, aside) : unlink(path)) != 0)
         return sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    tell_watch(registry, name, ENGINE_DATABASE_GONE);
     return sync_directory(registry, err);
 }
 
@@ -755,6 +756,8 @@ sq_status engine_database_install(struct engine_registry *registry, const char *
         status = remove_files(registry, name, err);
     if (status == SQ_OK && rename(file, path) != 0)
         status = sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", file, path);
+    if (status == SQ_OK)
+        tell_watch(registry, name, ENGINE_DATABASE_MADE);
     if (status == SQ_OK)
         status = sync_directory(registry, err);
     pthread_mutex_unlock(&registry->mutex);

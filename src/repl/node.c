@@ -288,7 +288,7 @@ static sq_status promote_locked(struct repl_node *node, struct sq_error *err)
     }
     sq_log(SQ_LOG_INFO, "repl", "promoted: this server is the primary now", "timeline=%llu",
            (unsigned long long)node->state.timeline);
-    return node_databases_resume(node, err);
+    return node_databases_resume(node, true, err);
 }
 
 sq_status repl_node_promote(struct repl_node *node, struct sq_error *err)
@@ -332,7 +332,7 @@ static sq_status follow_locked(struct repl_node *node, const char *url, struct s
     if (!was_replica) {
         node->host->end_sessions_cb(node->host, NULL);
         node_databases_release(node);
-        SQ_TRY(node_databases_resume(node, err));
+        SQ_TRY(node_databases_resume(node, true, err));
     }
     return link_start(node, err);
 }

@@ -24,7 +24,7 @@
 
 struct engine_database;
 struct engine_registry;
-struct repl_database;
+struct node_copy;
 struct repl_logger;
 struct repl_node;
 struct sched;
@@ -87,9 +87,9 @@ enum repl_known { REPL_KNOWN, REPL_KNOWN_LATER, REPL_KNOWN_NEVER };
 struct repl_wait {
     struct sq_list links;
     struct sq_waker *waker;
-    struct repl_database *database; /* of a replica's; NULL: does not wait for one */
-    struct repl_logger *logger;     /* of a primary's; likewise */
-    uint64_t wanted;
+    struct node_copy *copy;     /* of a replica's database; NULL: does not wait for one */
+    struct repl_logger *logger; /* of a primary's; likewise */
+
 };
 void repl_wait_init(struct repl_wait *wait, struct sq_waker *waker);
 /* KNOWN: *ret_position. LATER: the waker will be called; ask again. NEVER: no log is kept, or the disk failed. */

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "engine/durability.h"
 #include "repl/node_feed.h"
+#include "repl/node_store.h"
 #include "repl/peer.h"
 
 enum {
@@ -71,7 +72,6 @@ static void add_database(struct repl_node *node, const char *name)
     database->ref_count = 1;
     memcpy(database->name, name, strlen(name) + 1);
     sq_list_init(&database->links);
-    sq_list_init(&database->waits);
     sq_list_init(&database->feeds);
     sq_list_push_back(&node->databases, &database->links);
 }
@@ -86,8 +86,6 @@ static void remove_database(struct repl_node *node, const char *name)
     sq_list_remove(&database->links);
     SQ_LIST_FOREACH(i, &database->feeds)
         node_feed_wake(node_feed_of_links(i));
-    SQ_LIST_FOREACH(i, &database->waits)
-        sq_waker_wake(SQ_CONTAINER_OF(i, struct repl_wait, links)->waker);
     sq_assert(database->engine == NULL); /* the engine drops nothing that is in use */
     node_database_unref_locked(database);
 }
@@ -140,7 +138,9 @@ static sq_status on_start(struct engine_follower_factory *factory, struct engine
     enum repl_log_mode mode = node->log_mode;
     bool is_confirmed = role == REPL_PRIMARY && node->synchronous_count > 0;
     pthread_mutex_unlock(&node->mutex);
-    if (role == REPL_REPLICA || mode == REPL_LOG_OFF) {
+    if (role == REPL_REPLICA)
+        return node_store_follow(node, database, durability, err, ret_follower);
+    if (mode == REPL_LOG_OFF) {
         *ret_follower = NULL;
         return SQ_OK;
     }
@@ -196,13 +196,19 @@ static sq_status open_engine(struct repl_database *database, struct sq_error *er
     return SQ_OK;
 }
 
+static sq_status open_inner(struct repl_database *database, struct repl_logger *logger, struct sq_waker *waker,
+                            struct sq_error *err, struct repl_feed **ret_feed)
+{
+    if (logger != NULL)
+        return repl_logger_open_feed(logger, waker, err, ret_feed);
+    return node_store_open_feed(database->node, database->name, waker, err, ret_feed);
+}
+
 /* A feed of the log for each of the node's feeds that wants one. */
 static sq_status feed_all(struct repl_database *database, struct engine_database *engine, struct sq_error *err)
 {
     struct repl_node *node = database->node;
     struct repl_logger *logger = logger_of_engine(engine);
-    if (logger == NULL)
-        return sq_fail(err, SQ_INVALID, "no log is kept of this database");
     sq_status status = SQ_OK;
     pthread_mutex_lock(&node->mutex);
     for (bool is_done = false; !is_done && status == SQ_OK;) {
@@ -212,7 +218,7 @@ static sq_status feed_all(struct repl_database *database, struct engine_database
             struct repl_feed *inner = NULL;
             if (!node_feed_is_wanting(feed))
                 continue;
-            status = repl_logger_open_feed(logger, node_feed_waker(feed), err, &inner);
+            status = open_inner(database, logger, node_feed_waker(feed), err, &inner);
             if (status == SQ_OK)
                 node_feed_offer(feed, inner);
             is_done = false;
@@ -442,6 +448,17 @@ void node_databases_release(struct repl_node *node)
     while (node->has_helper && is_any_open(node))
         pthread_cond_wait(&node->released_cond, &node->mutex);
     pthread_mutex_unlock(&node->mutex);
+    node_store_release(node);
+}
+
+/* The follower of the former role goes. */
+static void unfollow(struct repl_node *node, struct engine_database *engine, uint32_t number)
+{
+    (void)node;
+    (void)number;
+    struct sq_error err;
+    if (engine_durability_set_follower(engine_database_durability(engine), NULL, &err) != SQ_OK)
+        sq_log_error(SQ_LOG_ERROR, "repl", "the former role's log is not closed well", &err);
 }
 
 /* The follower that fits the role takes the place of the one that is there. */
@@ -454,18 +471,23 @@ static void refollow(struct repl_node *node, struct engine_database *engine, uin
     if (status == SQ_OK)
         status = engine_durability_set_follower(durability, follower, &err);
     if (status != SQ_OK) {
-        struct repl_logger *logger = repl_logger_of(follower);
-        if (logger != NULL)
-            repl_logger_discard(logger);
+        if (follower != NULL) {
+            follower->ops->closing_cb(follower);
+            follower->ops->closed_cb(follower, NULL);
+        }
         sq_log_error(SQ_LOG_ERROR, "repl", "no log is kept of a database until it is opened anew", &err);
     }
     require(node, engine, number);
 }
 
-sq_status node_databases_resume(struct repl_node *node, struct sq_error *err)
+sq_status node_databases_resume(struct repl_node *node, bool is_change, struct sq_error *err)
 {
     const char *default_name = engine_registry_default_name(node->host->databases);
-    each_open(node, refollow);
+    if (is_change) {
+        each_open(node, unfollow);
+        node_store_forget(node);
+        each_open(node, refollow);
+    }
     pthread_mutex_lock(&node->mutex);
     node->is_released = false;
     node->is_helper_due = true;
@@ -497,6 +519,7 @@ sq_status node_databases_begin(struct repl_node *node, struct sq_error *err)
     pthread_cond_init(&node->released_cond, NULL);
     struct repl_logger_settings settings = logger_settings(node);
     SQ_TRY(repl_loggers_new(&settings, err, &node->loggers));
+    SQ_TRY(node_store_begin(node, err));
     SQ_TRY(engine_registry_list(node->host->databases, err, node, note_database));
     node->factory.start_cb = on_start;
     node->registry_watch.changed_cb = on_changed;
@@ -511,7 +534,7 @@ sq_status node_databases_start(struct repl_node *node, struct sq_error *err)
     if (failure != 0)
         return sq_fail_errno(err, failure, "cannot start a thread");
     node->has_helper = true;
-    return node_databases_resume(node, err);
+    return node_databases_resume(node, false, err);
 }
 
 void node_databases_reconfigure(struct repl_node *node)
@@ -536,6 +559,7 @@ void node_databases_stop(struct repl_node *node)
 
 void node_databases_end(struct repl_node *node)
 {
+    node_store_end(node);
     repl_loggers_free(node->loggers);
     for (struct sq_list *links; (links = sq_list_pop_front(&node->databases)) != NULL;) {
         struct repl_database *database = SQ_CONTAINER_OF(links, struct repl_database, links);

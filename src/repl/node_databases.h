@@ -29,7 +29,6 @@ struct repl_database {
     size_t ref_count; /* the list's is one */
     bool is_dropped;
     char name[ENGINE_DATABASE_NAME_MAX + 1];
-    struct sq_list waits; /* struct repl_wait */
     struct sq_list feeds; /* struct node_feed */
     int64_t give_way_until_us; /* monotonic; somebody wants to drop it: it is not kept open */
     struct engine_database *engine; /* the helper's reference; NULL: not kept open */

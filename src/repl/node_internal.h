@@ -51,6 +51,9 @@ struct repl_node {
     struct sq_list watches;   /* struct node_watch: senders that want to know of databases and roles */
     struct sq_list databases; /* struct repl_database, by number */
     uint32_t last_number;
+    struct repl_replicas *replicas;
+    pthread_mutex_t copies_mutex;
+    struct sq_list copies; /* struct node_copy; guarded by it */
     pthread_t helper; /* opens and closes databases: node_databases.c */
     pthread_cond_t helper_cond;
     bool has_helper;
@@ -84,10 +87,6 @@ void node_notify_locked(struct repl_node *node);
 
 /* --- node_store.c --- */
 void node_store_init(struct repl_node *node);
-/* Of a replica's database: what can be read now, and whether that is at or after `position`: see repl_node_position(), repl_node_has(). */
-enum repl_known node_replica_position(struct repl_node *node, const char *name, struct wal_position *ret_position);
-enum repl_known node_replica_has(struct repl_node *node, const char *name, const struct wal_position *position,
-                                 struct repl_wait *wait);
 
 /* --- node_databases.c --- */
 /* Finds what there is, and follows what is opened from now on. */
@@ -95,8 +94,8 @@ SQ_MUST_USE sq_status node_databases_begin(struct repl_node *node, struct sq_err
 SQ_MUST_USE sq_status node_databases_start(struct repl_node *node, struct sq_error *err);
 /* Before the role changes: nobody reads logs, or applies, any more. Under `change`. */
 void node_databases_release(struct repl_node *node);
-/* After it: logs are kept in the new role. */
-SQ_MUST_USE sq_status node_databases_resume(struct repl_node *node, struct sq_error *err);
+/* After it: logs are kept in the new role, if it has changed. */
+SQ_MUST_USE sq_status node_databases_resume(struct repl_node *node, bool is_change, struct sq_error *err);
 void node_databases_stop(struct repl_node *node);
 void node_databases_end(struct repl_node *node);
 SQ_MUST_USE sq_status node_databases_open_feed(struct repl_node *node, uint32_t number, struct sq_waker *waker,

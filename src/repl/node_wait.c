@@ -10,6 +10,7 @@
 #include "engine/durability.h"
 #include "repl/node_databases.h"
 #include "repl/node_link.h"
+#include "repl/node_store.h"
 
 void repl_wait_init(struct repl_wait *wait, struct sq_waker *waker)
 {
@@ -23,12 +24,7 @@ void repl_wait_withdraw(struct repl_node *node, struct repl_wait *wait)
         repl_logger_withdraw(wait->logger, wait);
         repl_logger_unref(SQ_STEAL(wait->logger));
     }
-    if (wait->database == NULL)
-        return;
-    pthread_mutex_lock(&node->mutex);
-    sq_list_remove(&wait->links);
-    node_database_unref_locked(SQ_STEAL(wait->database));
-    pthread_mutex_unlock(&node->mutex);
+    node_store_withdraw(node, wait);
 }
 
 /* --- Primary ------------------------------------------------------------------------------------------------------- */
@@ -62,7 +58,7 @@ enum repl_known repl_node_position(struct repl_node *node, struct engine_databas
 {
     if (repl_node_role(node) != REPL_REPLICA)
         return position_of_logger(database, rests_on, wait, ret_position);
-    return node_replica_position(node, engine_database_name(database), ret_position);
+    return node_store_position(node, engine_database_name(database), ret_position);
 }
 
 enum repl_known repl_node_has(struct repl_node *node, struct engine_database *database,
@@ -70,7 +66,7 @@ enum repl_known repl_node_has(struct repl_node *node, struct engine_database *da
 {
     if (repl_node_role(node) != REPL_REPLICA)
         return REPL_KNOWN;
-    return node_replica_has(node, engine_database_name(database), position, wait);
+    return node_store_has(node, engine_database_name(database), position, wait);
 }
 
 int64_t repl_node_staleness_us(struct repl_node *node, struct engine_database *database)
