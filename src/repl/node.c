@@ -180,9 +180,10 @@ sq_status repl_node_check_writable(struct repl_node *node, struct sq_error *err)
     const char *shown = upstream(node) != NULL ? shown_url(upstream(node), url) : NULL;
     sq_status status;
     if (role == REPL_FENCED) {
-        status = sq_fail_sql(err, SQ_SQL, "25006", "this server was a primary and has seen a newer timeline: it accepts no writes");
-        sq_error_set_detail(err, "Its timeline is %llu, timeline %llu has begun elsewhere.", (unsigned long long)timeline,
-                            (unsigned long long)seen);
+        status = sq_fail_sql(err, SQ_SQL, "25006",
+                             "this server was a primary and has seen a newer timeline: it accepts no writes");
+        sq_error_set_detail(err, "Its timeline is %llu, timeline %llu has begun elsewhere.",
+                            (unsigned long long)timeline, (unsigned long long)seen);
         sq_error_set_hint(err, "Connect to the new primary. SELECT sqld_follow('URL') makes this server its replica.");
     } else {
         status = sq_fail_sql(err, SQ_SQL, "25006", "cannot write on a replica");
@@ -239,7 +240,8 @@ static sq_status link_start(struct repl_node *node, struct sq_error *err)
     if (node->state.role != REPL_REPLICA)
         return SQ_OK;
     if (url == NULL) {
-        sq_log(SQ_LOG_WARNING, "repl", "a replica that follows nobody", "hint=\"set replica-of, or SELECT sqld_promote()\"");
+        sq_log(SQ_LOG_WARNING, "repl", "a replica that follows nobody",
+               "hint=\"set replica-of, or SELECT sqld_promote()\"");
         return SQ_OK;
     }
     struct node_link *link = NULL;
@@ -276,7 +278,8 @@ static sq_status promote_locked(struct repl_node *node, struct sq_error *err)
     if (node->state.role == REPL_PRIMARY)
         return sq_fail_sql(err, SQ_INVALID, "55000", "this server is a primary");
     if (node->state.system_id == 0)
-        return sq_fail_sql(err, SQ_INVALID, "55000", "this replica has never reached a primary: there is nothing to promote");
+        return sq_fail_sql(err, SQ_INVALID, "55000",
+                           "this replica has never reached a primary: there is nothing to promote");
     link_stop(node);
     node_databases_release(node);
     sq_status status = promote_state(node, err);
@@ -327,8 +330,8 @@ static sq_status follow_locked(struct repl_node *node, const char *url, struct s
     link_stop(node);
     SQ_TRY(follow_state(node, url, err, &was_replica));
     char shown[SQ_LOG_QUOTED_MAX];
-    sq_log(SQ_LOG_INFO, "repl", was_replica ? "another primary is followed" : "this server is a replica now", "primary=%s",
-           shown_url(upstream(node), shown));
+    sq_log(SQ_LOG_INFO, "repl", was_replica ? "another primary is followed" : "this server is a replica now",
+           "primary=%s", shown_url(upstream(node), shown));
     if (!was_replica) {
         node->host->end_sessions_cb(node->host, NULL);
         node_databases_release(node);
@@ -445,9 +448,9 @@ static sq_status begin_fresh(const struct repl_node *node, struct sq_error *err,
     size_t count = 0;
     SQ_TRY(engine_registry_list(node->host->databases, err, &count, note_database));
     if (count > 0) {
-        sq_status status = sq_fail(err, SQ_INVALID,
-                                   "data directory '%s' has databases of its own: it cannot become a replica's",
-                                   node->host->data_dir);
+        sq_status status =
+            sq_fail(err, SQ_INVALID, "data directory '%s' has databases of its own: it cannot become a replica's",
+                    node->host->data_dir);
         sq_error_set_hint(err, "Name an empty directory with --data-dir: the primary's databases are copied into it.");
         return status;
     }

@@ -89,7 +89,6 @@ struct repl_wait {
     struct sq_waker *waker;
     struct node_copy *copy;     /* of a replica's database; NULL: does not wait for one */
     struct repl_logger *logger; /* of a primary's; likewise */
-
 };
 void repl_wait_init(struct repl_wait *wait, struct sq_waker *waker);
 /* KNOWN: *ret_position. LATER: the waker will be called; ask again. NEVER: no log is kept, or the disk failed. */

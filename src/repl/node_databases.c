@@ -30,7 +30,7 @@ enum {
 
 struct repl_database *node_find_database(struct repl_node *node, const char *name)
 {
-    SQ_LIST_FOREACH(i, &node->databases) {
+    SQ_LIST_FOREACH (i, &node->databases) {
         struct repl_database *database = SQ_CONTAINER_OF(i, struct repl_database, links);
         if (strcmp(database->name, name) == 0)
             return database;
@@ -40,7 +40,7 @@ struct repl_database *node_find_database(struct repl_node *node, const char *nam
 
 struct repl_database *node_find_number(struct repl_node *node, uint32_t number)
 {
-    SQ_LIST_FOREACH(i, &node->databases) {
+    SQ_LIST_FOREACH (i, &node->databases) {
         struct repl_database *database = SQ_CONTAINER_OF(i, struct repl_database, links);
         if (database->number == number)
             return database;
@@ -64,7 +64,8 @@ static void add_database(struct repl_node *node, const char *name)
         return;
     struct repl_database *database = calloc(1, sizeof(*database));
     if (database == NULL) {
-        sq_log(SQ_LOG_ERROR, "repl", "no memory: replicas do not get this database before the next start", "db=%s", name);
+        sq_log(SQ_LOG_ERROR, "repl", "no memory: replicas do not get this database before the next start", "db=%s",
+               name);
         return;
     }
     database->node = node;
@@ -84,7 +85,7 @@ static void remove_database(struct repl_node *node, const char *name)
         return;
     database->is_dropped = true;
     sq_list_remove(&database->links);
-    SQ_LIST_FOREACH(i, &database->feeds)
+    SQ_LIST_FOREACH (i, &database->feeds)
         node_feed_wake(node_feed_of_links(i));
     sq_assert(database->engine == NULL); /* the engine drops nothing that is in use */
     node_database_unref_locked(database);
@@ -145,7 +146,8 @@ static sq_status on_start(struct engine_follower_factory *factory, struct engine
         return SQ_OK;
     }
     struct repl_logger *logger = NULL;
-    SQ_TRY(repl_logger_new(node->loggers, database, durability, timeline, mode == REPL_LOG_ON || is_confirmed, err, &logger));
+    SQ_TRY(repl_logger_new(node->loggers, database, durability, timeline, mode == REPL_LOG_ON || is_confirmed, err,
+                           &logger));
     if (is_confirmed)
         engine_durability_require_confirmation(durability, true);
     *ret_follower = repl_logger_follower(logger);
@@ -176,7 +178,7 @@ static bool is_to_be_open(const struct repl_database *database, int64_t now_us)
 
 static bool has_wanting(const struct repl_database *database)
 {
-    SQ_LIST_FOREACH(i, &database->feeds) {
+    SQ_LIST_FOREACH (i, &database->feeds) {
         if (node_feed_is_wanting(node_feed_of_links(i)))
             return true;
     }
@@ -213,7 +215,7 @@ static sq_status feed_all(struct repl_database *database, struct engine_database
     pthread_mutex_lock(&node->mutex);
     for (bool is_done = false; !is_done && status == SQ_OK;) {
         is_done = true;
-        SQ_LIST_FOREACH(i, &database->feeds) {
+        SQ_LIST_FOREACH (i, &database->feeds) {
             struct node_feed *feed = node_feed_of_links(i);
             struct repl_feed *inner = NULL;
             if (!node_feed_is_wanting(feed))
@@ -238,7 +240,7 @@ static void note_result(struct repl_database *database, sq_status status, const 
         return;
     database->reason = *err;
     database->not_before_us = sq_clock_now_us() + HELPER_RETRY_US;
-    SQ_LIST_FOREACH(i, &database->feeds)
+    SQ_LIST_FOREACH (i, &database->feeds)
         node_feed_wake(node_feed_of_links(i));
 }
 
@@ -272,7 +274,7 @@ static int64_t next_look_us(const struct repl_node *node)
 {
     int64_t now_us = sq_clock_now_us();
     int64_t next_us = now_us + HELPER_IDLE_US;
-    SQ_LIST_FOREACH(i, &node->databases) {
+    SQ_LIST_FOREACH (i, &node->databases) {
         const struct repl_database *database = SQ_CONTAINER_OF(i, struct repl_database, links);
         int64_t due_us = database->give_way_until_us > database->not_before_us ? database->give_way_until_us
                                                                                : database->not_before_us;
@@ -288,7 +290,7 @@ static void help_all(struct repl_node *node)
     uint32_t number = 0;
     for (;;) {
         struct repl_database *next = NULL;
-        SQ_LIST_FOREACH(i, &node->databases) {
+        SQ_LIST_FOREACH (i, &node->databases) {
             struct repl_database *database = SQ_CONTAINER_OF(i, struct repl_database, links);
             if (next == NULL && database->number > number)
                 next = database;
@@ -304,7 +306,7 @@ static void help_all(struct repl_node *node)
 
 static bool is_any_open(const struct repl_node *node)
 {
-    SQ_LIST_FOREACH(i, &node->databases) {
+    SQ_LIST_FOREACH (i, &node->databases) {
         if (SQ_CONTAINER_OF(i, struct repl_database, links)->engine != NULL)
             return true;
     }
@@ -404,8 +406,8 @@ void node_databases_confirm(struct repl_node *node, uint32_t number)
 }
 
 /* Calls `each_cb` for every database that is open. */
-static void each_open(struct repl_node *node, void (*each_cb)(struct repl_node *node, struct engine_database *engine,
-                                                              uint32_t number))
+static void each_open(struct repl_node *node,
+                      void (*each_cb)(struct repl_node *node, struct engine_database *engine, uint32_t number))
 {
     char name[ENGINE_DATABASE_NAME_MAX + 1];
     struct repl_database_entry entry = {.number = 0};

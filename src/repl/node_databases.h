@@ -29,11 +29,11 @@ struct repl_database {
     size_t ref_count; /* the list's is one */
     bool is_dropped;
     char name[ENGINE_DATABASE_NAME_MAX + 1];
-    struct sq_list feeds; /* struct node_feed */
-    int64_t give_way_until_us; /* monotonic; somebody wants to drop it: it is not kept open */
+    struct sq_list feeds;           /* struct node_feed */
+    int64_t give_way_until_us;      /* monotonic; somebody wants to drop it: it is not kept open */
     struct engine_database *engine; /* the helper's reference; NULL: not kept open */
-    int64_t not_before_us;  /* the helper's: after a failure */
-    struct sq_error reason; /* of the last one */
+    int64_t not_before_us;          /* the helper's: after a failure */
+    struct sq_error reason;         /* of the last one */
     bool is_failing;
 };
 

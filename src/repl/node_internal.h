@@ -37,7 +37,7 @@ struct repl_node {
     pthread_mutex_t change;
     pthread_mutex_t file;
     struct node_state state; /* written under `file` and `mutex`, read under either */
-    char *replica_of;        /* the option; written under `change` and `mutex`, read under either; so are the next three */
+    char *replica_of; /* the option; written under `change` and `mutex`, read under either; so are the next three */
     char *replica_name;
     char *replica_databases;
     enum repl_log_mode log_mode;
@@ -54,7 +54,7 @@ struct repl_node {
     struct repl_replicas *replicas;
     pthread_mutex_t copies_mutex;
     struct sq_list copies; /* struct node_copy; guarded by it */
-    pthread_t helper; /* opens and closes databases: node_databases.c */
+    pthread_t helper;      /* opens and closes databases: node_databases.c */
     pthread_cond_t helper_cond;
     bool has_helper;
     bool is_helper_due;

@@ -45,15 +45,15 @@ struct node_link {
     struct repl_receiver_config config;
     char name[REPLICATION_NAME_MAX + 1]; /* of this replica */
     char databases[REPLICATION_LIST_MAX + 1];
-    struct repl_wanted wanted; /* the same list */
+    struct repl_wanted wanted;          /* the same list */
     struct replication_command command; /* what is asked for this time */
-    atomic_int ref_count; /* the node and the thread. Acquire and release: the last one frees */
+    atomic_int ref_count;               /* the node and the thread. Acquire and release: the last one frees */
     int wake_fd;
     struct sq_waker waker; /* of the receiver: wakes the thread */
 
     /* Of the thread. */
     int64_t backoff_us;
-    int64_t told_us; /* when a failure was last logged */
+    int64_t told_us;          /* when a failure was last logged */
     struct pgwire_frame held; /* a message that the receiver had no room for; type 0: none */
 
     pthread_mutex_t mutex;
@@ -231,8 +231,8 @@ static sq_status probe_open(struct node_link *link, size_t host, struct sq_error
         return sq_fail(err, SQ_CLOSED, "stopping");
     SQ_TRY(open_target(link, host, err, &target));
     (void)snprintf(probe.label, sizeof(probe.label), "%.*s", LINK_TEXT_MAX - 1, pgclient_target_label(target));
-    sq_status status = pgclient_connect(target, NULL, parameters, sizeof(parameters) / sizeof(parameters[0]), err,
-                                        &probe.client);
+    sq_status status =
+        pgclient_connect(target, NULL, parameters, sizeof(parameters) / sizeof(parameters[0]), err, &probe.client);
     pgclient_target_free(target);
     if (status == SQ_OK)
         status = identify(link, &probe, err);
@@ -445,8 +445,8 @@ static sq_status follow(struct node_link *link, struct sq_error *err)
     sq_status status = begin_stream(link, &probe, err);
     bool is_inside = status == SQ_OK && enter(link);
     if (is_inside)
-        status = repl_receiver_new(&link->node->store, &link->wanted, &link->config, &link->waker, sq_clock_now_us(), err,
-                                   &receiver);
+        status = repl_receiver_new(&link->node->store, &link->wanted, &link->config, &link->waker, sq_clock_now_us(),
+                                   err, &receiver);
     if (is_inside && status == SQ_OK) {
         char label[SQ_LOG_QUOTED_MAX];
         sq_log(SQ_LOG_INFO, "repl", "connected to the primary", "host=%s timeline=%llu role=%s",
@@ -568,7 +568,8 @@ sq_status node_link_new(struct repl_node *node, const char *url, struct sq_error
     if (link->wake_fd < 0)
         return sq_fail_errno(err, errno, "cannot make what wakes a thread");
     pthread_t thread;
-    atomic_fetch_add_explicit(&link->ref_count, 1, memory_order_relaxed); /* the thread's; it sees what was before its start */
+    atomic_fetch_add_explicit(&link->ref_count, 1,
+                              memory_order_relaxed); /* the thread's; it sees what was before its start */
     int failure = pthread_create(&thread, NULL, run, link);
     if (failure != 0) {
         atomic_fetch_sub_explicit(&link->ref_count, 1, memory_order_relaxed);

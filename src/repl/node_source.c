@@ -17,7 +17,7 @@ struct node_watch {
 
 void node_notify_locked(struct repl_node *node)
 {
-    SQ_LIST_FOREACH(i, &node->watches)
+    SQ_LIST_FOREACH (i, &node->watches)
         sq_waker_wake(SQ_CONTAINER_OF(i, struct node_watch, links)->waker);
 }
 
@@ -61,7 +61,7 @@ static bool source_next_database(struct repl_source *source, uint32_t after, str
     struct repl_node *node = node_of(source);
     pthread_mutex_lock(&node->mutex);
     struct repl_database *found = NULL;
-    SQ_LIST_FOREACH(i, &node->databases) { /* in the order of numbers */
+    SQ_LIST_FOREACH (i, &node->databases) { /* in the order of numbers */
         struct repl_database *database = SQ_CONTAINER_OF(i, struct repl_database, links);
         if (found == NULL && !database->is_dropped && database->number > after)
             found = database;
@@ -77,7 +77,7 @@ static bool source_next_database(struct repl_source *source, uint32_t after, str
 /* Under the node's mutex. */
 static struct node_watch *find_watch(struct repl_node *node, const void *watcher)
 {
-    SQ_LIST_FOREACH(i, &node->watches) {
+    SQ_LIST_FOREACH (i, &node->watches) {
         struct node_watch *watch = SQ_CONTAINER_OF(i, struct node_watch, links);
         if (watch->watcher == watcher)
             return watch;

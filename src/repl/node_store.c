@@ -39,7 +39,7 @@ static void on_moved(struct sq_waker *waker)
 {
     struct node_copy *copy = SQ_CONTAINER_OF(waker, struct node_copy, moved);
     pthread_mutex_lock(&copy->wait_mutex);
-    SQ_LIST_FOREACH(i, &copy->waits)
+    SQ_LIST_FOREACH (i, &copy->waits)
         sq_waker_wake(SQ_CONTAINER_OF(i, struct repl_wait, links)->waker);
     pthread_mutex_unlock(&copy->wait_mutex);
 }
@@ -66,7 +66,7 @@ static void copy_unref(struct node_copy *copy)
 /* Under copies_mutex; with a reference. */
 static struct node_copy *find_copy(struct repl_node *node, const char *name)
 {
-    SQ_LIST_FOREACH(i, &node->copies) {
+    SQ_LIST_FOREACH (i, &node->copies) {
         struct node_copy *copy = SQ_CONTAINER_OF(i, struct node_copy, links);
         if (strcmp(copy->name, name) != 0)
             continue;
@@ -149,8 +149,7 @@ static void store_identity(struct repl_store *store, struct repl_identity *ret_i
 {
     struct repl_node *node = node_of(store);
     pthread_mutex_lock(&node->mutex);
-    *ret_identity = (struct repl_identity){.system_id = node->state.system_id,
-                                           .timeline = node->state.seen_timeline};
+    *ret_identity = (struct repl_identity){.system_id = node->state.system_id, .timeline = node->state.seen_timeline};
     pthread_mutex_unlock(&node->mutex);
 }
 
@@ -187,8 +186,9 @@ static bool store_next_database(struct repl_store *store, const char *after, cha
     bool has_best = false;
     DIR *directory = opendir(node->host->data_dir);
     if (directory == NULL) {
-        sq_log(SQ_LOG_ERROR, "repl", "cannot read the data directory: nothing that the primary has dropped is dropped here",
-               "path=%s", node->host->data_dir);
+        sq_log(SQ_LOG_ERROR, "repl",
+               "cannot read the data directory: nothing that the primary has dropped is dropped here", "path=%s",
+               node->host->data_dir);
         return false;
     }
     for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
@@ -272,7 +272,7 @@ static struct node_copy *next_copy(struct repl_node *node, const char *after)
 {
     struct node_copy *best = NULL;
     pthread_mutex_lock(&node->copies_mutex);
-    SQ_LIST_FOREACH(i, &node->copies) {
+    SQ_LIST_FOREACH (i, &node->copies) {
         struct node_copy *copy = SQ_CONTAINER_OF(i, struct node_copy, links);
         if (is_next(copy->name, after, best != NULL ? best->name : "", best != NULL))
             best = copy;

@@ -55,7 +55,7 @@ ltx_txid node_peers_durable(struct repl_node *node, uint32_t number, size_t coun
     ltx_txid txids[REPL_PEERS_MAX];
     size_t found = 0;
     sq_assert(count > 0);
-    SQ_LIST_FOREACH(i, &node->peers) {
+    SQ_LIST_FOREACH (i, &node->peers) {
         struct repl_peer *peer = SQ_CONTAINER_OF(i, struct repl_peer, links);
         const struct peer_durable *durable = find_durable(peer, number);
         if (durable != NULL && durable->txid > 0)
@@ -112,7 +112,8 @@ static sq_status enlist(struct repl_node *node, struct repl_peer *peer, struct s
     }
     pthread_mutex_unlock(&node->mutex);
     pthread_mutex_unlock(&node->peer_mutex);
-    return has_room ? SQ_OK : sq_fail_sql(err, SQ_LIMIT, "53300", "there are %d replicas connected already", REPL_PEERS_MAX);
+    return has_room ? SQ_OK
+                    : sq_fail_sql(err, SQ_LIMIT, "53300", "there are %d replicas connected already", REPL_PEERS_MAX);
 }
 
 SQ_DEFINE_FREEP(struct repl_peer, repl_peer_free)
@@ -138,7 +139,8 @@ sq_status repl_peer_new(struct repl_node *node, const struct replication_command
     pthread_mutex_unlock(&node->mutex);
     if (peer->log_mode == REPL_LOG_OFF)
         return sq_fail_sql(err, SQ_INVALID, "55000", "this server keeps no log for replicas: replication-log is off");
-    SQ_TRY(repl_sender_new(&node->source, command, &config, &peer->owner, waker, sq_clock_now_us(), err, &peer->sender));
+    SQ_TRY(
+        repl_sender_new(&node->source, command, &config, &peer->owner, waker, sq_clock_now_us(), err, &peer->sender));
     SQ_TRY(enlist(node, peer, err));
     char name[SQ_LOG_QUOTED_MAX];
     sq_log(SQ_LOG_INFO, "repl", "replica connected", "name=%s address=%s timeline=%llu",

@@ -21,7 +21,7 @@ struct repl_peer {
     struct repl_sender *sender;
     enum repl_log_mode log_mode;
     int64_t deadline_us;
-    int64_t since_us; /* wall clock */
+    int64_t since_us;              /* wall clock */
     struct peer_durable *durables; /* guarded by the node's mutex */
     size_t durable_count;
     char address[PEER_ADDRESS_BYTES];

@@ -118,7 +118,7 @@ void repl_node_report(struct repl_node *node, void *context,
         node_link_look(node->link, &walk, link_report);
     pthread_mutex_unlock(&node->link_mutex);
     pthread_mutex_lock(&node->peer_mutex);
-    SQ_LIST_FOREACH(i, &node->peers)
+    SQ_LIST_FOREACH (i, &node->peers)
         peer_report(&walk, SQ_CONTAINER_OF(i, struct repl_peer, links));
     pthread_mutex_unlock(&node->peer_mutex);
 }

@@ -176,8 +176,8 @@ struct session {
     size_t pending_count;
 
     struct native_asked native_asked;
-    struct native *native; /* NULL: not in native mode */
-    bool is_replication;   /* replication=true was asked for */
+    struct native *native;       /* NULL: not in native mode */
+    bool is_replication;         /* replication=true was asked for */
     struct walsender *walsender; /* NULL: not a replica's session */
     struct native_progress progress;
 

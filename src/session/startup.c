@@ -199,7 +199,8 @@ static sq_status take_replication(struct session *session, const char *value, st
     static const char *const no[] = {"false", "no", "off", "0", "f", "n"};
     bool is_on = is_one_of(value, yes, sizeof(yes) / sizeof(yes[0]));
     if (!is_on && !is_one_of(value, no, sizeof(no) / sizeof(no[0])))
-        return sq_fail_sql(err, SQ_INVALID, "22023", "invalid value for start-up parameter \"replication\": \"%.63s\"", value);
+        return sq_fail_sql(err, SQ_INVALID, "22023", "invalid value for start-up parameter \"replication\": \"%.63s\"",
+                           value);
     session->is_replication = is_on;
     return SQ_OK;
 }

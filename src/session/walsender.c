@@ -65,7 +65,8 @@ static sq_status refuse(const char *text, size_t length, struct sq_error *err)
         size_t known_length = strlen(known[i]);
         if (length >= known_length && strncasecmp(text, known[i], known_length) == 0) {
             sq_status status = sq_fail_sql(err, SQ_SQL, "0A000", "%s is not supported", known[i]);
-            sq_error_set_hint(err, "A replica of sqld is made with sqld --replica-of=URL: it fetches what it needs by itself.");
+            sq_error_set_hint(
+                err, "A replica of sqld is made with sqld --replica-of=URL: it fetches what it needs by itself.");
             return status;
         }
     }
