@@ -55,7 +55,8 @@ struct engine_registry {
     struct engine_registry_watch *watch; /* or NULL */
     struct engine_follower_factory *follower_factory;
     pthread_mutex_t mutex;
-    struct sq_map open; /* name -> struct engine_database */
+    struct sq_map open;   /* name -> struct engine_database */
+    struct sq_map shared; /* share -> struct engine_database: private ones */
 };
 
 struct engine_database {
@@ -63,7 +64,8 @@ struct engine_database {
     /* Relaxed: the schema itself comes through SQLite's own locks; a session sees the number no later than the commit's
      * answer, and what is missed by a moment is caught when the statement runs. */
     _Atomic uint64_t generation;
-    bool is_private;       /* in memory, and not in the map */
+    bool is_private; /* in memory, and not in `open` */
+    char share[ENGINE_SHARE_MAX + 1];
     size_t ref_count;      /* guarded by the registry's mutex */
     int64_t idle_since_us; /* likewise: when the last reference was given back */
     pthread_mutex_t start_mutex;
@@ -286,6 +288,7 @@ sq_status engine_registry_open_as_is(const char *data_dir, const char *default_n
     registry->dir_fd = -1;
     pthread_mutex_init(&registry->mutex, NULL);
     sq_map_init(&registry->open);
+    sq_map_init(&registry->shared);
     snprintf(registry->default_name, sizeof(registry->default_name), "%s", default_name);
     SQ_TRY(open_directory(registry, data_dir, err));
     SQ_TRY(lock_directory(registry, err));
@@ -323,8 +326,9 @@ void engine_registry_free(struct engine_registry *registry)
     struct engine_database *database;
     while ((database = find_idle(registry, INT64_MAX)) != NULL)
         close_locked(registry, database);
-    sq_assert(registry->open.count == 0);
+    sq_assert(registry->open.count == 0 && registry->shared.count == 0);
     sq_map_done(&registry->open);
+    sq_map_done(&registry->shared);
     pthread_mutex_destroy(&registry->mutex);
     if (registry->lock_fd >= 0)
         close(registry->lock_fd);
@@ -399,10 +403,18 @@ sq_status engine_database_open(struct engine_registry *registry, const char *nam
     return status;
 }
 
-sq_status engine_database_new_private(struct engine_registry *registry, struct sq_error *err,
-                                      struct engine_database **ret_database)
+/* Under the mutex. */
+static sq_status open_private_locked(struct engine_registry *registry, const char *share, struct sq_error *err,
+                                     struct engine_database **ret_database)
 {
-    struct engine_database *database = calloc(1, sizeof(*database));
+    bool is_shared = share[0] != '\0';
+    struct engine_database *database = is_shared ? sq_map_get(&registry->shared, share, strlen(share)) : NULL;
+    if (database != NULL) {
+        database->ref_count++;
+        *ret_database = database;
+        return SQ_OK;
+    }
+    database = calloc(1, sizeof(*database));
     if (database == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a database in memory");
     database->registry = registry;
@@ -410,9 +422,31 @@ sq_status engine_database_new_private(struct engine_registry *registry, struct s
     database->ref_count = 1;
     pthread_mutex_init(&database->start_mutex, NULL);
     snprintf(database->name, sizeof(database->name), "%s", ENGINE_PRIVATE_NAME);
-    snprintf(database->path, sizeof(database->path), "%s", ENGINE_PRIVATE_NAME);
+    snprintf(database->share, sizeof(database->share), "%s", share);
+    /* https://sqlite.org/sharedcache.html, "Shared Cache And In-Memory Databases" */
+    snprintf(database->path, sizeof(database->path), is_shared ? "file:sqld-%s?mode=memory&cache=shared" : "%s",
+             is_shared ? share : ENGINE_PRIVATE_NAME);
+    if (is_shared && sq_map_put(&registry->shared, database->share, strlen(share), database, NULL) != SQ_OK) {
+        database_free(database);
+        return sq_fail(err, SQ_NOMEM, "out of memory for a database in memory");
+    }
     *ret_database = database;
     return SQ_OK;
+}
+
+sq_status engine_database_open_private(struct engine_registry *registry, const char *share, struct sq_error *err,
+                                       struct engine_database **ret_database)
+{
+    sq_assert(strlen(share) <= ENGINE_SHARE_MAX);
+    pthread_mutex_lock(&registry->mutex);
+    sq_status status = open_private_locked(registry, share, err, ret_database);
+    pthread_mutex_unlock(&registry->mutex);
+    return status;
+}
+
+bool engine_database_is_shared(const struct engine_database *database)
+{
+    return database->share[0] != '\0';
 }
 
 bool engine_database_is_private(const struct engine_database *database)
@@ -437,10 +471,13 @@ void engine_database_unref(struct engine_database *database)
     sq_assert(database->ref_count > 0);
     if (--database->ref_count == 0) {
         database->idle_since_us = sq_clock_now_us();
-        if (database->is_private)
+        if (database->is_private) {
+            if (engine_database_is_shared(database))
+                sq_map_remove(&registry->shared, database->share, strlen(database->share));
             database_free(database);
-        else if (engine_database_durability(database) == NULL)
+        } else if (engine_database_durability(database) == NULL) {
             close_locked(registry, database);
+        }
     }
     pthread_mutex_unlock(&registry->mutex);
 }

@@ -26,6 +26,7 @@ struct engine_database;
 enum {
     ENGINE_DATABASE_NAME_MAX = 63, /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
     ENGINE_ORIGIN_MAX = 32,        /* characters of an origin */
+    ENGINE_SHARE_MAX = 64,         /* of what a shared database in memory is known by */
 };
 
 /* Process-wide settings of SQLite; once, before anything else. `log_cb` (may be NULL) gets what SQLite logs about
@@ -74,11 +75,13 @@ bool engine_database_name_is_valid(const char *name);
 /* A counted reference to the database `name`. No such database: SQ_NOT_FOUND, 3D000. */
 SQ_MUST_USE sq_status engine_database_open(struct engine_registry *registry, const char *name, struct sq_error *err,
                                            struct engine_database **ret_database);
-/* A reference to a new, empty database in memory, which no file and no name belongs to: it is where its one connection is,
- * and has no durability point. */
-SQ_MUST_USE sq_status engine_database_new_private(struct engine_registry *registry, struct sq_error *err,
-                                                  struct engine_database **ret_database);
+/* A reference to a database in memory, which no file and no name belongs to; it has no durability point. `share` "": a new,
+ * empty one, which is where its one connection is. Else the one of all who say the same hexadecimal digits (ENGINE_SHARE_MAX
+ * at most), which is there while somebody has a connection to it: those share SQLite's cache, and its locks on tables. */
+SQ_MUST_USE sq_status engine_database_open_private(struct engine_registry *registry, const char *share,
+                                                   struct sq_error *err, struct engine_database **ret_database);
 bool engine_database_is_private(const struct engine_database *database);
+bool engine_database_is_shared(const struct engine_database *database); /* a private one, with `share` */
 void engine_database_ref(struct engine_database *database);
 void engine_database_unref(struct engine_database *database);
 

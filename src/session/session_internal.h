@@ -96,6 +96,7 @@ struct native_asked {
     bool is_fresh;
     bool is_readonly;
     char origin[ENGINE_ORIGIN_MAX + 1]; /* "": none */
+    char share[ENGINE_SHARE_MAX + 1];   /* likewise */
     bool has_key;
     uint8_t key[OUTCOME_KEY_BYTES];
 };

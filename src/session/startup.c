@@ -29,7 +29,7 @@
 
 enum {
     CANCEL_WAIT_US = 10 * SQ_US_PER_S, /* the longest that a cancel request waits for its session to look */
-    NATIVE_WORD_MAX = 64,              /* bytes of a word of _pq_.sqld */
+    NATIVE_WORD_MAX = 80,              /* bytes of a word of _pq_.sqld */
 };
 
 static sq_status fail_fatal(sq_status status, struct sq_error *err)
@@ -110,10 +110,14 @@ static sq_status copy_name(const struct pgwire_text *text, const char *what, str
     return SQ_OK;
 }
 
-static bool is_origin(const char *text)
+/* Takes hexadecimal digits. False: they are none, too many, or were there before. */
+static bool take_digits(char *to, size_t size, const char *text)
 {
     size_t length = strlen(text);
-    return length > 0 && length <= ENGINE_ORIGIN_MAX && strspn(text, "0123456789abcdefABCDEF") == length;
+    if (to[0] != '\0' || length == 0 || length >= size || strspn(text, "0123456789abcdefABCDEF") != length)
+        return false;
+    memcpy(to, text, length + 1);
+    return true;
 }
 
 /* False: it is set already. */
@@ -143,6 +147,7 @@ static bool take_key(struct native_asked *asked, const char *digits)
 static bool take_native_option(struct native_asked *asked, const char *option)
 {
     static const char origin[] = "origin=";
+    static const char share[] = "share=";
     static const char key[] = "key=";
     if (strcmp(option, "create") == 0)
         return set_flag(&asked->is_create);
@@ -152,10 +157,10 @@ static bool take_native_option(struct native_asked *asked, const char *option)
         return set_flag(&asked->is_readonly);
     if (strncmp(option, key, strlen(key)) == 0)
         return take_key(asked, option + strlen(key));
-    if (strncmp(option, origin, strlen(origin)) != 0 || !is_origin(option + strlen(origin)) || asked->origin[0] != '\0')
-        return false;
-    snprintf(asked->origin, sizeof(asked->origin), "%s", option + strlen(origin));
-    return true;
+    if (strncmp(option, share, strlen(share)) == 0)
+        return take_digits(asked->share, sizeof(asked->share), option + strlen(share));
+    return strncmp(option, origin, strlen(origin)) == 0 &&
+           take_digits(asked->origin, sizeof(asked->origin), option + strlen(origin));
 }
 
 /* The version, and options behind it. */
@@ -381,7 +386,9 @@ static sq_status make_native_database(struct session *session, struct sq_error *
     char made[ENGINE_DATABASE_NAME_MAX + 1];
     *ret_is_open = name != NULL && strcmp(name, NATIVE_MEMORY_DATABASE) == 0;
     if (*ret_is_open)
-        return engine_database_new_private(registry, err, &session->context.database);
+        return engine_database_open_private(registry, asked->share, err, &session->context.database);
+    if (asked->share[0] != '\0')
+        return fail_fatal(sq_fail(err, SQ_PROTOCOL, "\"share\" is for a database in memory"), err);
     if (name == NULL || (!asked->is_create && !asked->is_fresh))
         return SQ_OK;
     SQ_TRY(engine_database_make(registry, name, asked->is_fresh, asked->origin, err, made));
