@@ -152,8 +152,8 @@ static sq_status wait_for(struct repl_logger *logger, engine_position position, 
         logger->told = position;
     logger->presser_count++;
     pthread_cond_signal(&logger->work_cond);
-    while (logger->state == REPL_LOGGER_READY && logger->covered < position &&
-           logger->attempt_count == attempt_count && !logger->is_stopping)
+    while (logger->state == REPL_LOGGER_READY && logger->covered < position && logger->attempt_count == attempt_count &&
+           !logger->is_stopping)
         pthread_cond_wait(&logger->progress_cond, &logger->host.mutex);
     logger->presser_count--;
     if (logger->state == REPL_LOGGER_READY && logger->covered >= position)
@@ -404,8 +404,8 @@ static struct repl_logger *make(struct repl_loggers *loggers, struct engine_dura
 }
 
 sq_status repl_logger_new(struct repl_loggers *loggers, struct engine_database *database,
-                          struct engine_durability *durability, uint64_t timeline, bool is_wanted,
-                          struct sq_error *err, struct repl_logger **ret_logger)
+                          struct engine_durability *durability, uint64_t timeline, bool is_wanted, struct sq_error *err,
+                          struct repl_logger **ret_logger)
 {
     struct repl_logger *logger = make(loggers, durability, timeline);
     bool has_log = false;

@@ -36,10 +36,10 @@ struct repl_loggers;
 /* --- What all loggers of a server have in common: settings, and a thread that syncs, compacts and removes files */
 
 struct repl_logger_settings {
-    uint64_t keep_bytes;    /* of a log; 0: no limit */
-    int64_t keep_age_ms;    /* 0: no limit */
-    uint64_t hold_bytes;    /* a log becomes as long as this for replicas that are connected and behind; 0: no limit */
-    int64_t pause_us;       /* between two files while commits come without a pause; 0: the usual */
+    uint64_t keep_bytes; /* of a log; 0: no limit */
+    int64_t keep_age_ms; /* 0: no limit */
+    uint64_t hold_bytes; /* a log becomes as long as this for replicas that are connected and behind; 0: no limit */
+    int64_t pause_us;    /* between two files while commits come without a pause; 0: the usual */
 };
 
 SQ_MUST_USE sq_status repl_loggers_new(const struct repl_logger_settings *settings, struct sq_error *err,
@@ -96,7 +96,7 @@ struct repl_logger_facts {
     ltx_txid synced;
     uint64_t file_count; /* of the log */
     uint64_t bytes;
-    int64_t oldest_ms; /* Unix time; 0: no file */
+    int64_t oldest_ms;   /* Unix time; 0: no file */
     uint64_t scan_count; /* how often the database had to be read as a whole since it was opened */
     bool is_failing;     /* why: `failure` */
     struct sq_error failure;

@@ -26,12 +26,12 @@
 #include "repl/logger_record.h"
 
 enum {
-    LOGGER_PAUSE_US = 2000,         /* between two files while commits go on */
-    LOGGER_PAUSE_URGENT_US = 500,   /* the same when somebody waits for a position */
-    LOGGER_RETRY_US = 1000 * 1000,  /* after a failure */
+    LOGGER_PAUSE_US = 2000,        /* between two files while commits go on */
+    LOGGER_PAUSE_URGENT_US = 500,  /* the same when somebody waits for a position */
+    LOGGER_RETRY_US = 1000 * 1000, /* after a failure */
     LOGGER_TELL_US = 60 * 1000 * 1000,
-    LOGGER_BATCH_FRAMES = 8192,     /* of a file, or one transaction */
-    LOGGER_KEPT_FRAMES = 1024,      /* whose content is kept between the two looks at them */
+    LOGGER_BATCH_FRAMES = 8192, /* of a file, or one transaction */
+    LOGGER_KEPT_FRAMES = 1024,  /* whose content is kept between the two looks at them */
     LOGGER_CONFIRMABLE_MAX = 256,
     LOGGER_FIRST_TXID = 2, /* in LTX a file that leads to transaction 1 is a snapshot, and never one of differences */
 };
@@ -65,7 +65,7 @@ struct repl_logger {
     struct sq_list links; /* of loggers; guarded by their mutex */
     struct engine_durability *durability;
     uint64_t timeline;
-    char name[64]; /* for the server's log */
+    char name[64];       /* for the server's log */
     char path[PATH_MAX]; /* of the database file */
     char dir[PATH_MAX];  /* of the log */
     /* As it was opened: nobody had written, nobody has made a checkpoint since the mark was read. */
@@ -78,11 +78,11 @@ struct repl_logger {
     pthread_t thread;
     bool has_thread;
     bool is_stopping;
-    bool is_waiting; /* the thread is, for something to log */
+    bool is_waiting;    /* the thread is, for something to log */
     bool is_mistrusted; /* the database is to be scanned */
     bool is_restarting; /* the log cannot be gone on with */
-    bool needs_sync; /* by the upkeep: the first file of a generation */
-    bool needs_save; /* of the checksums, so that old files can go */
+    bool needs_sync;    /* by the upkeep: the first file of a generation */
+    bool needs_save;    /* of the checksums, so that old files can go */
     enum repl_logger_state state;
     engine_position told;    /* durable */
     engine_position covered; /* in the log */
@@ -92,14 +92,15 @@ struct repl_logger {
     bool is_failing;
     struct sq_error failure;
     int64_t retry_us;
-    int64_t last_us; /* when the last file was made */
+    int64_t last_us;         /* when the last file was made */
     struct sq_list waits;    /* struct repl_wait */
     struct sq_list requests; /* struct logger_request */
     ltx_txid confirmed_txid;
     struct logger_confirmable confirmable[LOGGER_CONFIRMABLE_MAX]; /* ascending */
     size_t confirmable_count;
     uint64_t scan_count;
-    ltx_txid saved_txid; /* the checksums' file says so, or more: what is after that is read again when the log is opened */
+    ltx_txid
+        saved_txid; /* the checksums' file says so, or more: what is after that is read again when the log is opened */
     bool has_log;   /* it has been READY */
     bool was_ready; /* when it was closed */
 

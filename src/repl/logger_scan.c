@@ -55,8 +55,7 @@ static sq_status try_begin(struct scan *scan, struct sq_error *err)
     scan->state = engine_durability_state(logger->durability);
     if (!logger_is_generation(&scan->state, &scan->place) || scan->state.frame_count < scan->place.frame_count)
         return sq_fail(err, SQ_NOT_FOUND, "the write-ahead log has been begun anew");
-    SQ_TRY(
-        logger_count_commits(logger, &scan->place, scan->place.frame_count, scan->state.frame_count, err, &later));
+    SQ_TRY(logger_count_commits(logger, &scan->place, scan->place.frame_count, scan->state.frame_count, err, &later));
     scan->change_count = scan->state.change_count - later;
     return SQ_OK;
 }
@@ -77,8 +76,8 @@ static sq_status begin(struct scan *scan, struct sq_error *err)
     if (scan->page == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a page");
     /* Nothing that a crash could take back. */
-    return engine_follower_sync(scan->logger->durability,
-                                logger_position_at(&scan->state, scan->place.frame_count), err);
+    return engine_follower_sync(scan->logger->durability, logger_position_at(&scan->state, scan->place.frame_count),
+                                err);
 }
 
 static sq_status read_page(struct scan *scan, uint32_t page_number, struct sq_error *err, uint64_t *ret_checksum)
@@ -182,8 +181,8 @@ static sq_status begin_log(struct scan *scan, bool is_forced, struct sq_error *e
     if (is_logs(scan, logger->sums, is_forced))
         return SQ_OK;
     struct wal_position position = {.timeline = logger->timeline,
-                                    .txid = scan->end.txid + 1 > LOGGER_FIRST_TXID ? scan->end.txid + 1
-                                                                                   : LOGGER_FIRST_TXID,
+                                    .txid =
+                                        scan->end.txid + 1 > LOGGER_FIRST_TXID ? scan->end.txid + 1 : LOGGER_FIRST_TXID,
                                     .checksum = page_sums_database(logger->sums)};
     SQ_TRY(sq_inject_status("repl.log.before_restart", err));
     SQ_TRY(wal_log_restart(logger->host.log, &position, err));

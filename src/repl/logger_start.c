@@ -187,11 +187,10 @@ static sq_status check_last_frame(struct repl_logger *logger, const struct wal_p
     void *page = malloc(logger->page_bytes);
     if (page == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a page");
-    sq_status status =
-        wal_file_frame(logger->file, place, place->frame_count - 1, err, &page_number, &commit, page);
-    if (status == SQ_OK && (commit != page_sums_page_count(logger->sums) ||
-                            wal_page_checksum(page_number, page, logger->page_bytes) !=
-                                page_sums_get(logger->sums, page_number)))
+    sq_status status = wal_file_frame(logger->file, place, place->frame_count - 1, err, &page_number, &commit, page);
+    if (status == SQ_OK &&
+        (commit != page_sums_page_count(logger->sums) ||
+         wal_page_checksum(page_number, page, logger->page_bytes) != page_sums_get(logger->sums, page_number)))
         status = sq_fail(err, SQ_NOT_FOUND, "the write-ahead log is not the one that was logged");
     free(page);
     return status;

@@ -164,8 +164,8 @@ static sq_status put_pages(struct repl_logger *logger, const struct batch *batch
                 return sq_fail(err, SQ_NOT_FOUND, "frame %u of the write-ahead log is another one now", frame.index);
         }
         logger->new_sums[i] = wal_page_checksum(frame.page_number, page, logger->page_bytes);
-        *checksum = wal_checksum_exchange(*checksum, page_sums_get(logger->sums, frame.page_number),
-                                          logger->new_sums[i]);
+        *checksum =
+            wal_checksum_exchange(*checksum, page_sums_get(logger->sums, frame.page_number), logger->new_sums[i]);
         SQ_TRY(ltx_encoder_page(encoder, frame.page_number, page, err));
     }
     for (uint32_t gone = batch->page_count; gone < page_sums_page_count(logger->sums); gone++)

@@ -72,8 +72,8 @@ static sq_status tidy(struct repl_logger *logger, struct wal_log *log, const str
 {
     struct wal_log_facts facts = wal_log_facts(log);
     bool is_long = settings->keep_bytes > 0 && facts.bytes > settings->keep_bytes;
-    bool is_old = settings->keep_age_ms > 0 &&
-                  sq_clock_wall_us() / SQ_US_PER_MS - facts.oldest_ms > settings->keep_age_ms;
+    bool is_old =
+        settings->keep_age_ms > 0 && sq_clock_wall_us() / SQ_US_PER_MS - facts.oldest_ms > settings->keep_age_ms;
     bool is_too_long = settings->hold_bytes > 0 && facts.bytes > settings->hold_bytes;
     ltx_txid held = repl_feed_host_held(&logger->host, is_too_long);
     pthread_mutex_lock(&logger->host.mutex);

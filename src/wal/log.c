@@ -83,6 +83,14 @@ void log_file_name(ltx_txid min_txid, ltx_txid max_txid, char ret_name[LOG_NAME_
     (void)snprintf(ret_name, LOG_NAME_BYTES, "%016" PRIx64 "-%016" PRIx64 ".ltx", min_txid, max_txid);
 }
 
+void log_entry_name(const struct log_entry *entry, char ret_name[LOG_NAME_BYTES])
+{
+    if (entry->tail != 0)
+        log_tail_name(entry->tail, ret_name);
+    else
+        log_file_name(entry->min_txid, entry->max_txid, ret_name);
+}
+
 sq_status log_sync_directory(struct wal_log *log, struct sq_error *err)
 {
     if (fsync(log->dir_fd) != 0)
@@ -136,7 +144,8 @@ sq_status log_remove_all(int dir_fd, struct sq_error *err)
     sq_status status = SQ_OK;
     const struct dirent *entry;
     while ((errno = 0, entry = readdir(dir)) != NULL)
-        if (log_name_has_ending(entry->d_name, ".ltx") && unlinkat(dir_fd, entry->d_name, 0) != 0)
+        if ((log_name_has_ending(entry->d_name, ".ltx") || log_name_has_ending(entry->d_name, ".tail")) &&
+            unlinkat(dir_fd, entry->d_name, 0) != 0)
             status = sq_fail_errno(err, errno, "cannot remove '%s' of a log", entry->d_name);
     if (status == SQ_OK && errno != 0)
         status = sq_fail_errno(err, errno, "cannot list the directory of a log");
@@ -156,6 +165,7 @@ void wal_log_close(struct wal_log *log)
     if (log == NULL)
         return;
     sq_assert(sq_list_is_empty(&log->watches) && !log->is_kept && !log->is_appending);
+    log_tail_end(log);
     if (log->marks_fd >= 0)
         (void)close(log->marks_fd);
     if (log->dir_fd >= 0)
@@ -165,6 +175,7 @@ void wal_log_close(struct wal_log *log)
     wal_history_done(&log->history);
     free(log->files.entries);
     free(log->spares.entries);
+    free(log->spare_buffer);
     free(log->path);
     free(log);
 }
@@ -208,6 +219,8 @@ sq_status wal_log_open(const char *path, struct sq_error *err, struct wal_log **
         return sq_fail(err, SQ_NOMEM, "log '%s'", path);
     made->dir_fd = -1;
     made->marks_fd = -1;
+    made->tail_fd = -1;
+    made->oldest_tail = 1;
     sq_list_init(&made->watches);
     sq_assert(pthread_mutex_init(&made->lock, NULL) == 0);
     sq_assert(pthread_cond_init(&made->is_kept_cond, NULL) == 0);

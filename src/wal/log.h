@@ -1,11 +1,12 @@
 /* wal/log.h: the log of one database: a directory of consecutive LTX files beside it (NAME.db-ltx/).
  *
  *     NAME.db-ltx/MINTXID-MAXTXID.ltx    16 hexadecimal digits each; docs/ltx.md
+ *                 NUMBER.tail            small files that are not synced yet, one behind the other; made files at a sync, and at open
  *                 *.tmp                  being written; removed at open
  *                 sums                   page_sums.h
  *                 history                where it begins; which timeline began after which transaction
  *                 marks                  what has been removed at the front, what is synced
- *                 …                      the owner's own small files (names without ".ltx" and ".tmp")
+ *                 …                      the owner's own small files (names without ".ltx", ".tail" and ".tmp")
  *
  *     appended ──► [l][l][l] [l][l][l] [ compacted ][ compacted ]     oldest files go by age and size
  *                  unsynced    synced by wal_log_sync()
@@ -13,7 +14,7 @@
  * A *position* says what a database's content is: (timeline, transaction number, checksum of all pages). Files are consecutive: each one's
  * min_txid is the one before's max_txid + 1, its pre_checksum the one before's post_checksum. The log need not begin with a snapshot.
  *
- * Invariants: (1) a file has its name only when it is complete; (2) after a crash the log is the longest run of whole consecutive files
+ * Invariants: (1) a file is in the log only when it is complete; (2) after a crash the log is the longest run of whole consecutive files
  * from its first one, never less than what was synced: the rest is removed and told of; (3) readers that have a file open can read it to its
  * end although it has been compacted or removed.
  *
@@ -38,7 +39,8 @@ struct wal_position {
     uint64_t checksum; /* of the database at that point */
 };
 
-/* Opens or makes the directory at `path` (its parent exists). Files that are damaged, and those after them, are removed and logged.
+/* Opens or makes the directory at `path` (its parent exists). Files that are damaged, and those after them, are removed and logged; what
+ * is left is on disk when this returns. SQ_IO: also if the disk has no room for that.
  * *ret_log is to be closed with wal_log_close(), when nothing watches it and no file is being written. */
 SQ_MUST_USE sq_status wal_log_open(const char *path, struct sq_error *err, struct wal_log **ret_log);
 void wal_log_close(struct wal_log *log); /* NULL is allowed */
@@ -63,7 +65,8 @@ SQ_MUST_USE sq_status wal_log_begin_timeline(struct wal_log *log, uint64_t timel
 /* Of the timelines in the log's history, the txid after which `timeline` ended (UINT64_MAX: it has not). False: not in the history. */
 bool wal_log_timeline_end(struct wal_log *log, uint64_t timeline, ltx_txid *ret_txid);
 
-/* A file being written: an ltx_output for an encoder, or for bytes as they were received. */
+/* A file being written: an ltx_output for an encoder, or for bytes as they were received. A small one (half a megabyte) is in memory until it
+ * is committed, and then costs one write. */
 struct wal_log_file;
 SQ_MUST_USE sq_status wal_log_file_new(struct wal_log *log, struct sq_error *err, struct wal_log_file **ret_file);
 struct ltx_output *wal_log_file_output(struct wal_log_file *file);

@@ -44,6 +44,7 @@ static sq_status make_history(const struct wal_log *log, const struct wal_positi
 /* `history` is on disk. */
 static void begin_anew(struct wal_log *log, struct wal_history *history)
 {
+    log_tail_end(log);
     (void)pthread_mutex_lock(&log->lock);
     sq_assert(!log->is_appending);
     struct wal_history before = log->history;

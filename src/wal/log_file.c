@@ -1,8 +1,9 @@
 /* wal/log_file.c: appending a file to a log.
  *
- * Bytes are gathered and written in large pieces; a small file costs open, write, close and rename, and no sync. The last
- * bytes, as many as a trailer has, always stay in the buffer, and the first ones are remembered: at the end both are
- * compared with what the caller says that the file is, since its name, which recovery believes, is made from that. */
+ * Bytes are gathered in memory. A small file is then one write, to the end of a tail (log_tail.c); a large one is written
+ * in pieces to a file of its own, which gets its name at the end. Nothing is synced. The last bytes, as many as a trailer
+ * has, always stay in the buffer, and the first ones are remembered: at the end both are compared with what the caller says
+ * that the file is, since recovery believes it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,8 +17,6 @@
 #include "wal/ltx_internal.h"
 #include "wal/slots.h"
 
-enum { BUFFER_BYTES = 64 * 1024 };
-
 struct wal_log_file {
     struct ltx_output output;
     struct wal_log *log;
@@ -25,13 +24,38 @@ struct wal_log_file {
     char name[LOG_NAME_BYTES];
     uint64_t written; /* bytes that have left the buffer */
     size_t used;
+    size_t cap;
+    uint8_t *buffer;
     uint8_t head[LTX_HEADER_BYTES];
-    uint8_t buffer[BUFFER_BYTES];
 };
 
 static void wal_log_file_abortp(struct wal_log_file **file)
 {
     wal_log_file_abort(*file);
+}
+
+/* One buffer of the usual size is kept for the next file. */
+static void give_buffer(struct wal_log_file *file)
+{
+    struct wal_log *log = file->log;
+    uint8_t *buffer = file->buffer;
+    (void)pthread_mutex_lock(&log->lock);
+    if (file->cap == LOG_BUFFER_BYTES && log->spare_buffer == NULL)
+        log->spare_buffer = SQ_STEAL(buffer);
+    (void)pthread_mutex_unlock(&log->lock);
+    free(buffer);
+}
+
+static sq_status take_buffer(struct wal_log_file *file, struct sq_error *err)
+{
+    struct wal_log *log = file->log;
+    (void)pthread_mutex_lock(&log->lock);
+    file->buffer = SQ_STEAL(log->spare_buffer);
+    (void)pthread_mutex_unlock(&log->lock);
+    file->cap = LOG_BUFFER_BYTES;
+    if (file->buffer == NULL)
+        file->buffer = malloc(LOG_BUFFER_BYTES);
+    return file->buffer != NULL ? SQ_OK : sq_fail(err, SQ_NOMEM, "file of a log");
 }
 
 void wal_log_file_abort(struct wal_log_file *file)
@@ -43,6 +67,7 @@ void wal_log_file_abort(struct wal_log_file *file)
         /* One that stays is removed when the log is opened the next time. */
         (void)unlinkat(file->log->dir_fd, file->name, 0);
     }
+    give_buffer(file);
     free(file);
 }
 
@@ -74,14 +99,27 @@ static sq_status flush(struct wal_log_file *file, size_t kept, struct sq_error *
     return SQ_OK;
 }
 
+/* The buffer is full: it grows, or what it has is written. */
+static sq_status make_room(struct wal_log_file *file, struct sq_error *err)
+{
+    if (file->fd >= 0 || file->cap >= LOG_SMALL_BYTES_MAX)
+        return flush(file, LTX_TRAILER_BYTES, err);
+    uint8_t *buffer = realloc(file->buffer, 2 * file->cap);
+    if (buffer == NULL)
+        return sq_fail(err, SQ_NOMEM, "file of a log");
+    file->buffer = buffer;
+    file->cap *= 2;
+    return SQ_OK;
+}
+
 static sq_status write_bytes(struct ltx_output *output, const void *bytes, size_t length, struct sq_error *err)
 {
     struct wal_log_file *file = SQ_CONTAINER_OF(output, struct wal_log_file, output);
     const uint8_t *at = bytes;
     while (length > 0) {
-        if (file->used == BUFFER_BYTES)
-            SQ_TRY(flush(file, LTX_TRAILER_BYTES, err));
-        size_t part = BUFFER_BYTES - file->used;
+        if (file->used == file->cap)
+            SQ_TRY(make_room(file, err));
+        size_t part = file->cap - file->used;
         if (part > length)
             part = length;
         memcpy(file->buffer + file->used, at, part);
@@ -96,15 +134,14 @@ static sq_status write_bytes(struct ltx_output *output, const void *bytes, size_
 
 sq_status wal_log_file_new(struct wal_log *log, struct sq_error *err, struct wal_log_file **ret_file)
 {
-    struct wal_log_file *file = malloc(sizeof(*file));
+    SQ_CLEANUP(wal_log_file_abortp) struct wal_log_file *file = calloc(1, sizeof(*file));
     if (file == NULL)
         return sq_fail(err, SQ_NOMEM, "file of a log");
     file->output.write_cb = write_bytes;
     file->log = log;
     file->fd = -1;
-    file->written = 0;
-    file->used = 0;
-    *ret_file = file;
+    SQ_TRY(take_buffer(file, err));
+    *ret_file = SQ_STEAL(file);
     return SQ_OK;
 }
 
@@ -144,7 +181,7 @@ static struct log_entry make_entry(const struct wal_log_file *file, const struct
         .max_txid = header->max_txid,
         .pre_checksum = header->pre_checksum,
         .post_checksum = trailer->post_checksum,
-        .bytes = file->written,
+        .bytes = file->written + file->used,
         .timeline = header->node_id,
         .timestamp_ms = header->timestamp_ms,
         .since_us = sq_clock_now_us(),
@@ -232,10 +269,13 @@ sq_status wal_log_file_commit(struct wal_log_file *given, const struct ltx_heade
     SQ_CLEANUP(wal_log_file_abortp) struct wal_log_file *file = given;
     struct wal_log *log = file->log;
     SQ_TRY(check_ends(file, header, trailer, err));
-    SQ_TRY(flush(file, 0, err));
+    bool is_small = file->fd < 0;
+    if (!is_small)
+        SQ_TRY(flush(file, 0, err));
     SQ_TRY(begin_commit(log, header, err));
-    sq_status status = give_name(file, header, err);
     struct log_entry entry = make_entry(file, header, trailer);
+    sq_status status =
+        is_small ? log_tail_append(log, file->buffer, file->used, err, &entry) : give_name(file, header, err);
     end_commit(log, status == SQ_OK ? &entry : NULL, header);
     return status;
 }

@@ -2,7 +2,8 @@
  *
  *     log.c         the list of files, positions, timelines, watches
  *     log_open.c    which files of a directory are the log, after whatever happened
- *     log_file.c    appending
+ *     log_file.c    writing a file
+ *     log_tail.c    where small files are until they are synced
  *     log_reader.c  reading
  *     log_sync.c    getting the newest files onto the disk, compacting many small ones
  *     log_tidy.c    compacting and removing old ones
@@ -28,7 +29,11 @@
 #include "wal/history.h"
 #include "wal/log.h"
 
-enum { LOG_NAME_BYTES = 40 }; /* 16 + 1 + 16 + ".ltx" and a NUL, and some more */
+enum {
+    LOG_NAME_BYTES = 40,              /* 16 + 1 + 16 + ".ltx" and a NUL, and some more */
+    LOG_SMALL_BYTES_MAX = 512 * 1024, /* a larger file has one of its own at once */
+    LOG_BUFFER_BYTES = 64 * 1024,
+};
 
 struct log_entry {
     ltx_txid min_txid;
@@ -36,6 +41,8 @@ struct log_entry {
     uint64_t pre_checksum;
     uint64_t post_checksum;
     uint64_t bytes;
+    uint64_t tail; /* the tail that it is in, from tail_offset on; 0: it has a file of its own */
+    uint64_t tail_offset;
     uint64_t timeline;
     int64_t timestamp_ms;
     int64_t since_us; /* monotonic clock: when it came, or became a spare; 0: before the log was opened */
@@ -69,8 +76,15 @@ struct wal_log {
     ltx_txid synced_txid;
     uint64_t bytes; /* of files */
     struct sq_list watches;
-    uint64_t new_count; /* names of files that are being written */
+    uint64_t new_count;   /* names of files that are being written */
+    uint64_t tail;        /* the newest one; 0: there was none */
+    uint64_t oldest_tail; /* those before it have been removed */
     bool is_appending;
+    uint8_t *spare_buffer; /* of LOG_BUFFER_BYTES, for the next file; may be NULL */
+
+    /* Who appends. */
+    int tail_fd; /* of the newest; -1: the next small file begins a new one */
+    uint64_t tail_end;
 };
 
 /* --- log.c --- */
@@ -99,6 +113,8 @@ void log_upkeep_begin(struct wal_log *log);
 void log_upkeep_end(struct wal_log *log);
 
 void log_file_name(ltx_txid min_txid, ltx_txid max_txid, char ret_name[LOG_NAME_BYTES]);
+/* Where the entry's bytes are. */
+void log_entry_name(const struct log_entry *entry, char ret_name[LOG_NAME_BYTES]);
 SQ_MUST_USE sq_status log_sync_directory(struct wal_log *log, struct sq_error *err);
 /* Who has the upkeep mark. Not synced. */
 SQ_MUST_USE sq_status log_write_marks(struct wal_log *log, ltx_txid begin_txid, ltx_txid synced_txid,
@@ -123,6 +139,17 @@ SQ_MUST_USE sq_status log_recover(struct wal_log *log, struct sq_error *err);
 SQ_MUST_USE sq_status log_file_replace(struct wal_log_file *file, const struct ltx_header *header,
                                        const struct ltx_trailer *trailer, struct sq_error *err,
                                        struct log_entry *ret_entry);
+
+/* --- log_tail.c --- */
+
+void log_tail_name(uint64_t tail, char ret_name[LOG_NAME_BYTES]);
+/* Who appends. Where the bytes are is put into the entry. */
+SQ_MUST_USE sq_status log_tail_append(struct wal_log *log, const void *bytes, size_t length, struct sq_error *err,
+                                      struct log_entry *entry);
+/* The next small file begins a new tail. Who appends. */
+void log_tail_end(struct wal_log *log);
+/* Removes tails that nothing in the lists is in. Who has the upkeep mark. */
+SQ_MUST_USE sq_status log_tail_remove_old(struct wal_log *log, struct sq_error *err);
 
 /* --- log_sync.c --- */
 

@@ -10,6 +10,7 @@
 
 struct wal_log_reader {
     int fd;
+    uint64_t begin; /* in what it has open */
     uint64_t bytes;
     struct ltx_header header;
 };
@@ -49,7 +50,7 @@ static sq_status read_header(struct wal_log_reader *reader, const struct log_ent
 {
     uint8_t bytes[LTX_HEADER_BYTES];
     size_t length = 0;
-    SQ_TRY(wal_read_at(reader->fd, 0, bytes, sizeof(bytes), err, &length));
+    SQ_TRY(wal_read_at(reader->fd, reader->begin, bytes, sizeof(bytes), err, &length));
     if (length < sizeof(bytes))
         return sq_fail(err, SQ_CORRUPT, "a file of a log has become shorter");
     SQ_TRY(ltx_header_decode(bytes, err, &reader->header));
@@ -71,15 +72,17 @@ sq_status wal_log_reader_open(struct wal_log *log, ltx_txid txid, struct sq_erro
         if (!find(log, txid, &entry))
             return sq_fail(err, SQ_NOT_FOUND, "'%s' has no transaction after %" PRIu64, log->path, txid);
         char name[LOG_NAME_BYTES];
-        log_file_name(entry.min_txid, entry.max_txid, name);
+        log_entry_name(&entry, name);
         reader->fd = openat(log->dir_fd, name, O_RDONLY | O_CLOEXEC);
+        reader->begin = entry.tail_offset;
         reader->bytes = entry.bytes;
         if (reader->fd >= 0) {
             SQ_TRY(read_header(reader, &entry, err));
             break;
         }
         /* It may have been compacted or removed meanwhile: then the list says something else now. */
-        if (errno != ENOENT || (before.min_txid == entry.min_txid && before.max_txid == entry.max_txid))
+        if (errno != ENOENT ||
+            (before.max_txid == entry.max_txid && before.min_txid == entry.min_txid && before.tail == entry.tail))
             return sq_fail_errno(err, errno, "cannot open '%s/%s'", log->path, name);
         before = entry;
     }
@@ -101,5 +104,6 @@ sq_status wal_log_reader_read(struct wal_log_reader *reader, uint64_t offset, vo
                               struct sq_error *err, size_t *ret_length)
 {
     uint64_t left = offset < reader->bytes ? reader->bytes - offset : 0;
-    return wal_read_at(reader->fd, offset, bytes, length < left ? length : (size_t)left, err, ret_length);
+    return wal_read_at(reader->fd, reader->begin + offset, bytes, length < left ? length : (size_t)left, err,
+                       ret_length);
 }

@@ -1,4 +1,4 @@
-/* wal/log_sync.c: the newest files get onto the disk.
+/* wal/log_sync.c: the newest files get onto the disk, out of the tails into files of their own.
  *
  * A sync of each of hundreds of small files would take hundreds of turns of the disk. They are compacted, which reads what the
  * page cache still has, into files that are synced instead. A file for which a sync has failed is written again: what the
@@ -13,7 +13,7 @@
 #include "wal/slots.h"
 
 enum {
-    GROUP_FILES_MAX = 128,
+    GROUP_FILES_MAX = 256,
     GROUP_BYTES_MAX = 8 * 1024 * 1024,
     FILE_BYTES_MAX = 1024 * 1024, /* a larger file is synced as it is */
     SPARES_MAX = 16 * 1024,
@@ -25,7 +25,9 @@ enum {
 struct log_input {
     struct ltx_input input;
     int fd;
+    bool is_shared; /* the input before this one has the descriptor */
     uint64_t offset;
+    uint64_t end;
 };
 
 struct log_inputs {
@@ -37,7 +39,8 @@ struct log_inputs {
 static void log_inputs_done(struct log_inputs *inputs)
 {
     for (size_t i = 0; i < inputs->count; i++)
-        (void)close(inputs->items[i].fd);
+        if (!inputs->items[i].is_shared)
+            (void)close(inputs->items[i].fd);
     free(inputs->items);
     free(inputs->pointers);
 }
@@ -46,6 +49,8 @@ static sq_status read_input(struct ltx_input *input, void *bytes, size_t length,
                             size_t *ret_length)
 {
     struct log_input *self = SQ_CONTAINER_OF(input, struct log_input, input);
+    if (length > self->end - self->offset)
+        length = (size_t)(self->end - self->offset);
     SQ_TRY(wal_read_at(self->fd, self->offset, bytes, length, err, ret_length));
     self->offset += *ret_length;
     return SQ_OK;
@@ -60,11 +65,17 @@ static sq_status open_inputs(const struct wal_log *log, const struct log_entry *
         return sq_fail(err, SQ_NOMEM, "compaction of '%s'", log->path);
     for (size_t i = 0; i < count; i++) {
         char name[LOG_NAME_BYTES];
-        log_file_name(entries[i].min_txid, entries[i].max_txid, name);
-        int fd = openat(log->dir_fd, name, O_RDONLY | O_CLOEXEC);
+        log_entry_name(&entries[i], name);
+        bool is_shared = i > 0 && entries[i].tail != 0 && entries[i].tail == entries[i - 1].tail;
+        int fd = is_shared ? inputs->items[i - 1].fd : openat(log->dir_fd, name, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
             return sq_fail_errno(err, errno, "cannot open '%s/%s'", log->path, name);
-        inputs->items[i] = (struct log_input){.input.read_cb = read_input, .fd = fd};
+        uint64_t begin = entries[i].tail_offset;
+        inputs->items[i] = (struct log_input){.input.read_cb = read_input,
+                                              .fd = fd,
+                                              .is_shared = is_shared,
+                                              .offset = begin,
+                                              .end = begin + entries[i].bytes};
         inputs->pointers[i] = &inputs->items[i].input;
         inputs->count = i + 1;
     }
@@ -199,12 +210,14 @@ sq_status log_drop_spares(struct wal_log *log, struct sq_error *err)
     int64_t before_us = sq_clock_now_us() - SPARE_US;
     struct log_entry spare;
     while (take_old_spare(log, before_us, &spare)) {
+        if (spare.tail != 0)
+            continue;
         char name[LOG_NAME_BYTES];
         log_file_name(spare.min_txid, spare.max_txid, name);
         if (unlinkat(log->dir_fd, name, 0) != 0 && errno != ENOENT)
             return sq_fail_errno(err, errno, "cannot remove '%s/%s'", log->path, name);
     }
-    return SQ_OK;
+    return log_tail_remove_old(log, err);
 }
 
 /* `txid` and everything before it is on disk now, names and all. */
@@ -234,8 +247,8 @@ sq_status log_sync(struct wal_log *log, struct sq_error *err)
     sq_status status = SQ_OK;
     size_t count;
     while (status == SQ_OK && (count = next_group(log, end, group)) > 0)
-        status = count == 1 && !group[0].is_in_doubt ? sync_file(log, &group[0], err)
-                                                     : compact_group(log, group, count, err);
+        status = count == 1 && group[0].tail == 0 && !group[0].is_in_doubt ? sync_file(log, &group[0], err)
+                                                                           : compact_group(log, group, count, err);
     free(group);
     SQ_TRY(status);
     SQ_TRY(log_sync_directory(log, err));

@@ -67,6 +67,19 @@ static void begin(struct fixture *f)
     append(f, 1);
 }
 
+/* The same, into a file of its own. */
+static void append_synced(struct fixture *f, unsigned transactions)
+{
+    append(f, transactions);
+    assert_int_equal(wal_log_sync(f->log, &f->err), SQ_OK);
+}
+
+static void begin_synced(struct fixture *f)
+{
+    begin(f);
+    assert_int_equal(wal_log_sync(f->log, &f->err), SQ_OK);
+}
+
 static void assert_position(struct wal_position position, struct wal_position expected)
 {
     assert_int_equal(position.timeline, expected.timeline);
@@ -149,10 +162,55 @@ static void files_are_read_as_they_were_appended(void **state)
     assert_int_equal(wal_log_facts(f->log).oldest_ms, 1700000000000);
     assert_followed(f);
     assert_int_equal(count_files(f, ".tmp"), 0);
+    assert_int_equal(count_files(f, ".ltx"), 0);
+    assert_int_equal(count_files(f, ".tail"), 1);
+    /* Opening makes a file of all that was in the tail. */
     reopen(f);
     assert_at_end(f);
-    assert_int_equal(wal_log_facts(f->log).file_count, 21);
+    assert_int_equal(wal_log_synced(f->log), f->database.txid);
+    assert_int_equal(wal_log_facts(f->log).file_count, 1);
+    assert_int_equal(count_files(f, ".ltx"), 1);
+    assert_int_equal(count_files(f, ".tail"), 0);
     assert_followed(f);
+}
+
+/* Tails are left for new ones, and removed when nothing needs them. */
+static void a_tail_does_not_grow_without_end(void **state)
+{
+    struct fixture *f = *state;
+    enum { PAGES = 8, BYTES = 32768, FILES = 60 };
+    assert_int_equal(wal_log_begin_timeline(f->log, 1, &f->err), SQ_OK);
+    struct wal_position position = {.timeline = 1, .txid = 1, .checksum = WAL_CHECKSUM_FLAG};
+    assert_int_equal(wal_log_restart(f->log, &position, &f->err), SQ_OK);
+    uint64_t page[BYTES / 8];
+    for (ltx_txid txid = 2; txid < 2 + FILES; txid++) {
+        struct ltx_header header = {.page_bytes = BYTES,
+                                    .page_count = PAGES,
+                                    .min_txid = txid,
+                                    .max_txid = txid,
+                                    .pre_checksum = WAL_CHECKSUM_FLAG,
+                                    .node_id = 1};
+        struct ltx_trailer trailer;
+        struct wal_log_file *file;
+        struct ltx_encoder *encoder;
+        uint64_t bytes;
+        assert_int_equal(wal_log_file_new(f->log, &f->err, &file), SQ_OK);
+        assert_int_equal(ltx_encoder_new(wal_log_file_output(file), &header, &f->err, &encoder), SQ_OK);
+        for (uint32_t number = 1; number <= PAGES; number++) {
+            for (size_t i = 0; i < BYTES / 8; i++)
+                page[i] = fixture_random(&f->seed);
+            assert_int_equal(ltx_encoder_page(encoder, number, page, &f->err), SQ_OK);
+        }
+        assert_int_equal(ltx_encoder_finish(encoder, WAL_CHECKSUM_FLAG, &f->err, &trailer, &bytes), SQ_OK);
+        ltx_encoder_free(encoder);
+        assert_int_equal(wal_log_file_commit(file, &header, &trailer, &f->err), SQ_OK);
+    }
+    assert_int_equal(count_files(f, ".tail"), 4); /* 60 of 256 kB, 4 MiB each */
+    assert_int_equal(wal_log_facts(f->log).file_count, FILES);
+    reopen(f);
+    assert_int_equal(wal_log_end(f->log).txid, FILES + 1);
+    assert_int_equal(count_files(f, ".tail"), 0);
+    assert_int_equal(count_files(f, ".ltx"), 2); /* of 8 MiB each */
 }
 
 static void a_large_file_is_read_in_pieces(void **state)
@@ -213,8 +271,8 @@ static sq_status commit_other(struct fixture *f, struct fixture_database databas
 static void what_does_not_follow_is_refused(void **state)
 {
     struct fixture *f = *state;
-    begin(f);
-    append(f, 1);
+    begin_synced(f);
+    append_synced(f, 1);
     struct wal_position end = wal_log_end(f->log);
     struct fixture_database other = f->database;
     other.txid++; /* a gap */
@@ -248,10 +306,10 @@ static void a_file_that_is_given_up_leaves_nothing(void **state)
     begin(f);
     struct wal_log_file *file;
     assert_int_equal(wal_log_file_new(f->log, &f->err, &file), SQ_OK);
-    uint8_t *bytes = calloc(1, 200000);
+    uint8_t *bytes = calloc(1, 2000000);
     assert_non_null(bytes);
     struct ltx_output *output = wal_log_file_output(file);
-    assert_int_equal(output->write_cb(output, bytes, 200000, &f->err), SQ_OK);
+    assert_int_equal(output->write_cb(output, bytes, 2000000, &f->err), SQ_OK);
     free(bytes);
     assert_int_equal(count_files(f, ".tmp"), 1);
     wal_log_file_abort(file);
@@ -304,22 +362,39 @@ static void flip_byte(const char *path, off_t offset)
     close(fd);
 }
 
-/* Five files, the fourth of which is treated by `damage`: the log ends with the third. */
+static void forget_marks(const struct fixture *f)
+{
+    char path[PATH_MAX + 64];
+    (void)snprintf(path, sizeof(path), "%s/marks", f->path);
+    assert_int_equal(truncate(path, 0), 0);
+}
+
+/* It still has what has been synced a moment ago. */
+static void forget_tail(const struct fixture *f)
+{
+    char path[PATH_MAX + 64];
+    (void)snprintf(path, sizeof(path), "%s/1.tail", f->path);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* Five files, the fourth of which is treated by `damage`: the log ends with the third. Nothing is known to be synced. */
 static void damaged_file_ends_the_log(struct fixture *f, void (*damage_cb)(const char *path))
 {
-    begin(f);
-    append(f, 2);
-    append(f, 1);
+    begin_synced(f);
+    append_synced(f, 2);
+    append_synced(f, 1);
     struct fixture_database before = f->database;
-    append(f, 1);
-    append(f, 1);
+    append_synced(f, 1);
+    append_synced(f, 1);
     char path[PATH_MAX + 64];
     file_path(f, before.txid + 1, before.txid + 1, path);
     damage_cb(path);
+    forget_marks(f);
+    forget_tail(f);
     reopen(f);
     f->database = before;
     assert_at_end(f);
-    assert_int_equal(count_files(f, ".ltx"), 3);
+    assert_int_equal(count_files(f, ".ltx"), 1); /* synced, and so made one */
     append(f, 3);
     assert_followed(f);
 }
@@ -381,13 +456,87 @@ static void a_file_with_more_behind_it_ends_the_log(void **state)
     damaged_file_ends_the_log(*state, damage_more);
 }
 
+/* However much of a tail there is: what is whole of it is the log. */
+static void a_tail_is_read_as_far_as_it_is_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture_database states[4];
+    uint64_t ends[4] = {0};
+    char path[PATH_MAX + 64], kept[PATH_MAX + 64];
+    assert_int_equal(wal_log_begin_timeline(f->log, 1, &f->err), SQ_OK);
+    states[0] = f->database;
+    for (int i = 1; i < 4; i++) {
+        append(f, 1);
+        states[i] = f->database;
+        ends[i] = wal_log_facts(f->log).bytes;
+    }
+    (void)snprintf(path, sizeof(path), "%s/1.tail", f->path);
+    (void)snprintf(kept, sizeof(kept), "%s/kept", f->path);
+    assert_int_equal(rename(path, kept), 0);
+    FILE *file = fopen(kept, "r");
+    assert_non_null(file);
+    uint8_t *bytes = malloc(ends[3]);
+    assert_non_null(bytes);
+    assert_int_equal(fread(bytes, 1, ends[3], file), ends[3]);
+    assert_int_equal(fclose(file), 0);
+    for (uint64_t length = 0; length <= ends[3]; length += length % 7 == 0 && length < ends[3] - 7 ? 7 : 1) {
+        /* Cut there, or changed there. */
+        for (int is_changed = 0; is_changed < 2 && (is_changed == 0 || length < ends[3]); is_changed++) {
+            wal_log_close(f->log);
+            struct wal_position position = fixture_position(&states[0]);
+            assert_int_equal(wal_log_open(f->path, &f->err, &f->log), SQ_OK);
+            assert_int_equal(wal_log_restart(f->log, &position, &f->err), SQ_OK);
+            file = fopen(path, "w");
+            assert_non_null(file);
+            bytes[length < ends[3] ? length : 0] ^= is_changed != 0 ? 0x80 : 0;
+            uint64_t written = is_changed != 0 ? ends[3] : length;
+            assert_int_equal(fwrite(bytes, 1, written, file), written);
+            assert_int_equal(fclose(file), 0);
+            reopen(f);
+            bytes[length < ends[3] ? length : 0] ^= is_changed != 0 ? 0x80 : 0;
+            int whole = 0;
+            while (whole < 3 && ends[whole + 1] <= length)
+                whole++;
+            /* A changed byte of a compressed page may mean the same page. */
+            ltx_txid end = wal_log_end(f->log).txid;
+            assert_true(end == states[whole].txid || (is_changed != 0 && end == states[3].txid));
+            if (end > 0)
+                assert_int_equal(wal_log_end(f->log).checksum, fixture_checksum(&states[end]));
+        }
+    }
+    free(bytes);
+}
+
+static void a_damaged_last_file_is_found_although_it_was_synced(void **state)
+{
+    struct fixture *f = *state;
+    begin_synced(f);
+    append_synced(f, 1);
+    struct fixture_database before = f->database;
+    append_synced(f, 2);
+    char path[PATH_MAX + 64];
+    struct stat facts;
+    file_path(f, 3, 4, path);
+    forget_tail(f);
+    assert_int_equal(stat(path, &facts), 0);
+    flip_byte(path, facts.st_size - 16); /* the database's checksum */
+    reopen(f);
+    f->database = before;
+    assert_at_end(f);
+    struct ltx_header header;
+    assert_true(wal_log_last_header(f->log, &header));
+    assert_int_equal(header.max_txid, 2);
+    append(f, 1);
+    assert_followed(f);
+}
+
 static void opening_removes_what_was_being_written_and_leaves_what_is_others(void **state)
 {
     struct fixture *f = *state;
-    begin(f);
+    begin_synced(f);
     char path[PATH_MAX + 64];
-    static const char *const names[] = {"7.tmp", "history.tmp", "applied", "x.ltx",
-                                        "000000000000000G-0000000000000001.ltx"};
+    static const char *const names[] = {
+        "7.tmp", "history.tmp", "applied", "x.ltx", "000000000000000G-0000000000000001.ltx", "01.tail", "x.tail"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         (void)snprintf(path, sizeof(path), "%s/%s", f->path, names[i]);
         FILE *file = fopen(path, "w");
@@ -403,14 +552,15 @@ static void opening_removes_what_was_being_written_and_leaves_what_is_others(voi
 static void a_renamed_file_is_not_believed(void **state)
 {
     struct fixture *f = *state;
-    begin(f);
-    append(f, 1);
+    begin_synced(f);
+    append_synced(f, 1);
     struct fixture_database before = f->database;
-    append(f, 1);
+    append_synced(f, 1);
     char from[PATH_MAX + 64], to[PATH_MAX + 64];
     file_path(f, 3, 3, from);
     file_path(f, 3, 9, to);
     assert_int_equal(rename(from, to), 0);
+    forget_tail(f);
     reopen(f);
     f->database = before;
     assert_at_end(f);
@@ -429,7 +579,7 @@ static void a_sync_makes_one_file_of_many(void **state)
     assert_int_equal(wal_log_synced(f->log), 0);
     assert_int_equal(wal_log_sync(f->log, &f->err), SQ_OK);
     assert_int_equal(wal_log_synced(f->log), 301);
-    assert_int_equal(wal_log_facts(f->log).file_count, 3);
+    assert_int_equal(wal_log_facts(f->log).file_count, 2);
     assert_true(wal_log_facts(f->log).bytes < bytes);
     assert_at_end(f);
     struct ltx_header header;
@@ -445,13 +595,13 @@ static void a_sync_makes_one_file_of_many(void **state)
     wal_log_reader_close(reader);
     reopen(f);
     assert_int_equal(wal_log_synced(f->log), 301);
-    assert_int_equal(wal_log_facts(f->log).file_count, 3);
-    assert_int_equal(count_files(f, ".ltx"), 3); /* and the small ones are gone */
+    assert_int_equal(wal_log_facts(f->log).file_count, 2);
+    assert_int_equal(count_files(f, ".ltx"), 2); /* and the small ones are gone */
     assert_followed(f);
     assert_followed_from(f, &start);
     append(f, 1);
     assert_int_equal(wal_log_sync(f->log, &f->err), SQ_OK);
-    assert_int_equal(wal_log_facts(f->log).file_count, 4);
+    assert_int_equal(wal_log_facts(f->log).file_count, 3);
     assert_followed(f);
 }
 
@@ -472,16 +622,17 @@ static void a_large_file_is_synced_as_it_is(void **state)
 static void a_narrow_file_serves_if_the_wide_one_is_damaged(void **state)
 {
     struct fixture *f = *state;
-    begin(f);
+    begin_synced(f);
     for (int i = 0; i < 3; i++)
-        append(f, 1);
-    assert_int_equal(wal_log_sync(f->log, &f->err), SQ_OK);
-    assert_int_equal(count_files(f, ".ltx"), 5);
-    char path[PATH_MAX + 64];
-    file_path(f, 1, 4, path);
-    flip_byte(path, 0);
+        append_synced(f, 1);
+    /* As a crash amid a compaction could leave it, if the disk then damaged what it had written. */
+    char narrow[PATH_MAX + 64], wide[PATH_MAX + 64];
+    file_path(f, 1, 1, narrow);
+    file_path(f, 1, 4, wide);
+    assert_int_equal(link(narrow, wide), 0);
     reopen(f);
     assert_int_equal(wal_log_facts(f->log).file_count, 4);
+    assert_int_equal(count_files(f, ".ltx"), 4);
     assert_followed(f);
 }
 
@@ -632,14 +783,11 @@ static void damaged_marks_lose_nothing_of_a_log_that_has_its_first_file(void **s
     begin(f);
     append(f, 1);
     assert_int_equal(wal_log_sync(f->log, &f->err), SQ_OK);
-    char path[PATH_MAX + 64];
-    (void)snprintf(path, sizeof(path), "%s/marks", f->path);
-    assert_int_equal(truncate(path, 0), 0);
+    forget_marks(f);
     reopen(f);
     assert_at_end(f);
-    assert_int_equal(wal_log_synced(f->log), 0);
-    assert_int_equal(wal_log_sync(f->log, &f->err), SQ_OK);
     assert_int_equal(wal_log_synced(f->log), 2);
+    assert_followed(f);
 }
 
 /* --- tidying -------------------------------------------------------------------------------------------------------- */
@@ -827,6 +975,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_new_log_is_empty),
         TEST(files_are_read_as_they_were_appended),
+        TEST(a_tail_does_not_grow_without_end),
         TEST(a_large_file_is_read_in_pieces),
         TEST(what_does_not_follow_is_refused),
         TEST(a_file_that_is_given_up_leaves_nothing),
@@ -837,6 +986,8 @@ int main(void)
         TEST(a_file_of_zeros_ends_the_log),
         TEST(a_changed_page_ends_the_log),
         TEST(a_file_with_more_behind_it_ends_the_log),
+        TEST(a_tail_is_read_as_far_as_it_is_whole),
+        TEST(a_damaged_last_file_is_found_although_it_was_synced),
         TEST(opening_removes_what_was_being_written_and_leaves_what_is_others),
         TEST(a_renamed_file_is_not_believed),
         TEST(a_sync_makes_one_file_of_many),
