@@ -513,10 +513,8 @@ static void tell_start(struct receiver_database *database, const struct repl_cop
 {
     struct replication_message message = message_of(database, REPLICATION_START_AT);
     message.start.is_known = database->phase == RECEIVER_FOLLOWING;
-    if (message.start.is_known) {
-        message.start.position = to_wire(&view->written);
-        message.start.incarnation = view->incarnation;
-    }
+    message.start.position = to_wire(message.start.is_known ? &view->written : &view->applied);
+    message.start.incarnation = view->incarnation;
     replication_put(out, &message);
     database->is_start_due = false;
 }

@@ -15,9 +15,10 @@
  *     sent.checksum. Anything else heals.
  *  3. `sent` moves only when the last byte of a file, or a Timeline, was put into the output: a status beyond it is a lie.
  *  4. A replica's durable position is passed on only from proof_txid on: where our log has been seen to have the replica's checksum, or what the replica has
- *     verified against a file of ours. *  5. A replica that is ahead of us is healed, but not while we may be behind ourselves: who writes never is; a replica is not if it has had everything
- *     later than the other one said its position, which the primary had before.
-*  6. At most REPL_SENDER_EXCHANGES_MAX exchanges are open; each belongs to a database in HEAL_PREPARES, _SUMS or _DATA. */
+ *     verified against a file of ours.
+ *  5. A replica that has what we have not is healed, but not while we may be behind ourselves: who writes never is; a replica is not if it has had everything
+ *     later than the other one said its position, which some primary had before.
+ *  6. At most REPL_SENDER_EXCHANGES_MAX exchanges are open; each belongs to a database in HEAL_PREPARES, _SUMS or _DATA. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,8 +222,7 @@ static sq_status take_start(struct sender_database *database, const struct repli
     struct sq_error reason;
     if (message->attempt <= database->attempt)
         return fail(database, err, "an attempt that is not a new one");
-    if (start->is_known)
-        SQ_TRY(sender_check_timeline(database->sender, start->position.timeline, err));
+    SQ_TRY(sender_check_timeline(database->sender, start->position.timeline, err));
     forget_attempt(database);
     database->attempt = message->attempt;
     database->sent_us = database->sender->now_us;
@@ -230,8 +230,7 @@ static sq_status take_start(struct sender_database *database, const struct repli
     database->is_refused = false;
     database->is_known = start->is_known;
     database->incarnation = start->incarnation;
-    if (start->is_known)
-        database->sent = sender_from_wire(&start->position);
+    database->sent = sender_from_wire(&start->position);
     database->phase = start->is_known ? SENDER_FOLLOW : SENDER_HEAL_WAITS;
     if (database->feed == NULL) {
         struct repl_source *source = database->sender->source;
@@ -442,23 +441,27 @@ static bool timeline_end(const struct sender_database *database, const struct wa
     return true;
 }
 
+/* Invariant 5: we have had everything since the replica was where it is. */
+static bool is_settled(const struct sender_database *database, const struct repl_feed_view *view)
+{
+    return view->age_us <= database->sender->now_us - database->sent_us;
+}
+
 static enum relation relate(const struct sender_database *database, const struct repl_feed_view *view)
 {
     const struct wal_position *at = &database->sent;
-    ltx_txid end = 0;
-    if (at->txid > 0 && database->incarnation != view->incarnation)
-        return RELATION_DIVERGED; /* a database of the same name */
-    if (!timeline_end(database, at, &end) || at->txid > end || at->txid < view->begin.txid)
-        return RELATION_DIVERGED;
-    if (at->txid == view->begin.txid && at->checksum != view->begin.checksum)
-        return RELATION_DIVERGED;
-    if (at->txid == view->end.txid)
-        return at->checksum == view->end.checksum ? RELATION_SAME : RELATION_DIVERGED;
-    if (at->txid < view->end.txid)
+    ltx_txid timeline_txid = 0;
+    bool is_ours = (at->txid == 0 || database->incarnation == view->incarnation) &&
+                   timeline_end(database, at, &timeline_txid) && at->txid <= timeline_txid;
+    if (is_ours && at->txid < view->begin.txid)
+        return RELATION_DIVERGED; /* too far behind: to heal leads forwards */
+    if (is_ours && at->txid == view->begin.txid)
+        is_ours = at->checksum == view->begin.checksum;
+    if (is_ours && at->txid == view->end.txid && at->checksum == view->end.checksum)
+        return RELATION_SAME;
+    if (is_ours && at->txid < view->end.txid)
         return RELATION_BEHIND;
-    int64_t now_us = database->sender->now_us;
-    bool is_settled = view->age_us < now_us - database->sent_us; /* invariant 5 */
-    return is_settled ? RELATION_DIVERGED : RELATION_AHEAD;
+    return is_settled(database, view) ? RELATION_DIVERGED : RELATION_AHEAD;
 }
 
 /* Whether the open file can be sent to who is at `sent` (invariants 1, 2), and a timeline may begin before it. */
@@ -605,6 +608,13 @@ static void begin_exchange(struct sender_database *database, const struct repl_f
 {
     struct repl_sender *sender = database->sender;
     struct sq_error reason;
+    const struct wal_position *at = &database->sent; /* also if it is only what the replica believes */
+    bool is_ahead = at->txid > view->end.txid || at->timeline > view->end.timeline ||
+                    (at->txid > 0 && database->incarnation != view->incarnation);
+    if (is_ahead && !is_settled(database, view)) {
+        delay(database, SENDER_LOOK_US);
+        return;
+    }
     if (view->end.txid == 0) {
         replace_by_empty(database, out);
         return;

@@ -65,8 +65,8 @@ struct sender_database {
     char *reason;              /* SENDER_GIVES_UP; may be NULL */
     uint64_t incarnation;      /* which database the replica has; 0: an empty one */
     uint64_t view_incarnation; /* which one we have, at the last look */
-    bool is_known;             /* `sent` means something */
-    struct wal_position sent;  /* the replica is here once it has got all that was put into the output */
+    bool is_known; /* `sent` is certain; else it is what the replica believes, and good to see who is ahead */
+    struct wal_position sent; /* the replica is here once it has got all that was put into the output */
     ltx_txid proof_txid; /* from here on the replica's positions are certainly in our history; UINT64_MAX: not yet */
     bool has_told;
     struct wal_position told; /* the end that was told last */

@@ -61,7 +61,7 @@ struct repl_database_entry {
 /* --- Feeds --- */
 
 enum repl_feed_state {
-    REPL_FEED_PENDING, /* the log is being made (a scan of the database), or opened */
+    REPL_FEED_PENDING, /* the log is being made (a scan), or opened; a replica's database that heals */
     REPL_FEED_READY,
     REPL_FEED_GONE,   /* dropped */
     REPL_FEED_FAILED, /* no log can be kept now; may become PENDING again */
@@ -70,7 +70,7 @@ enum repl_feed_state {
 /* A look at the log: the members fit together. */
 struct repl_feed_view {
     enum repl_feed_state state; /* the rest is there if READY */
-    uint64_t incarnation;       /* not 0 */
+    uint64_t incarnation;       /* 0 only for a replica's database that has no transaction yet */
     uint32_t page_bytes;        /* 0: a database without pages, whose page size is not settled */
     struct wal_position begin;  /* a replica at or after it can be served from files, if it is in the history */
     struct wal_position end;    /* durable */

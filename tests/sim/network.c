@@ -26,6 +26,7 @@ struct end {
     bool is_open;
     bool is_run_due;
     int64_t deadline_us;
+    int64_t alarm_us;  /* the earliest one that an event is on its way for */
     bool has_seen_end; /* no more bytes will come */
 };
 
@@ -158,6 +159,8 @@ static void end_close(struct link *link, struct end *end, bool is_told)
     }
 }
 
+static void alarm_event(void *a, uint64_t epoch);
+
 static void check_sizes(const struct link *link, const struct end *end)
 {
     /* Back-pressure: no more than the mark, a message, and the positions of those that were woken together. */
@@ -198,8 +201,18 @@ static void run_event(void *a, uint64_t epoch)
     }
     if (end->deadline_us <= world->now_us)
         violate("deadlines are in the future", "node %d", end->node->id);
-    end->is_run_due = false;
-    event_after(end->deadline_us - world->now_us, run_event, end, end->epoch);
+    if (end->alarm_us <= world->now_us || end->deadline_us < end->alarm_us) {
+        end->alarm_us = end->deadline_us;
+        event_after(end->deadline_us - world->now_us, alarm_event, end, end->epoch);
+    }
+}
+
+/* A deadline, if it was not overtaken by an earlier one. */
+static void alarm_event(void *a, uint64_t epoch)
+{
+    struct end *end = a;
+    if (end->is_open && end->alarm_us == world->now_us)
+        run_event(a, epoch);
 }
 
 void links_poke(struct node *node)

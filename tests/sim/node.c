@@ -36,7 +36,7 @@ bool node_can(struct node *node, uint64_t epoch, event_fn fn, void *a)
     return false;
 }
 
-struct database *node_database(struct node *node, const char *name)
+struct database *node_database(const struct node *node, const char *name)
 {
     SQ_LIST_FOREACH (links, &node->databases) {
         struct database *database = SQ_CONTAINER_OF(links, struct database, links);
@@ -187,7 +187,7 @@ void node_create(struct node *node)
     struct database *database = database_new(node, name);
     database->incarnation = ++world->incarnation_count;
     database->applied.timeline = database->durable.timeline = node->timeline;
-    tell("node %d makes %s", node->id, name);
+    tell("node %d makes %s, incarnation %llu", node->id, name, (unsigned long long)database->incarnation);
     node_watchers_wake(node);
 }
 
@@ -206,7 +206,7 @@ void node_drop(struct node *node)
     struct database *database = node->role == PRIMARY ? any_database(node) : NULL;
     if (database == NULL)
         return;
-    tell("node %d drops %s", node->id, database->name);
+    tell("node %d drops %s, incarnation %llu", node->id, database->name, (unsigned long long)database->incarnation);
     for (size_t i = 1; i <= world->txn_count; i++) {
         if (world->txns[i].incarnation == database->incarnation)
             world->txns[i].is_acked = false; /* nobody asks for them any more */
@@ -376,6 +376,7 @@ void node_promote(struct node *node, uint64_t timeline)
         database->synced_txid = database->durable.txid;
         database->synced_pages = database->disk;
         database->end_count = 0;
+        database->is_brought_along = true;
         memset(database->replica_durable, 0, sizeof(database->replica_durable));
         feeds_wake(database);
     }
@@ -426,20 +427,32 @@ static bool is_ahead(const struct wal_position *a, const struct wal_position *b)
     return a->timeline != b->timeline ? a->timeline > b->timeline : a->txid > b->txid;
 }
 
+/* What a primary brought along into its timeline may be on no other replica yet: who succeeds it must have come that far. */
+static bool has_come_along(const struct node *node, const struct node *primary)
+{
+    SQ_LIST_FOREACH (links, &primary->databases) {
+        const struct database *theirs = SQ_CONTAINER_OF(links, struct database, links);
+        const struct database *ours = node_database(node, theirs->name);
+        if (theirs->is_brought_along && (ours == NULL || ours->durable.timeline != primary->timeline))
+            return false;
+    }
+    return true;
+}
+
 bool node_dominates(const struct node *node)
 {
+    for (int i = 0; i < world->node_count; i++) {
+        if (world->nodes[i]->role == PRIMARY && world->nodes[i]->timeline == node->timeline &&
+            !has_come_along(node, world->nodes[i]))
+            return false;
+    }
     for (int i = 0; i < world->node_count; i++) {
         struct node *other = world->nodes[i];
         if (other == node || other->role != REPLICA)
             continue;
         SQ_LIST_FOREACH (links, &other->databases) {
             const struct database *theirs = SQ_CONTAINER_OF(links, struct database, links);
-            const struct database *ours = NULL;
-            SQ_LIST_FOREACH (own_links, &node->databases) {
-                const struct database *own = SQ_CONTAINER_OF(own_links, struct database, links);
-                if (strcmp(own->name, theirs->name) == 0)
-                    ours = own;
-            }
+            const struct database *ours = node_database(node, theirs->name);
             if (!theirs->is_disk_known || theirs->durable.txid == 0)
                 continue;
             if (ours == NULL || !ours->is_known || ours->must_heal || is_ahead(&theirs->durable, &ours->durable))

@@ -189,6 +189,7 @@ struct database {
     char name[REPL_NAME_MAX + 1];
     uint32_t number;
     uint64_t incarnation;      /* 0: of an empty copy */
+    bool is_brought_along;     /* by a replica that was promoted */
     uint64_t disk_incarnation; /* what a crash leaves of it, on a replica */
     bool is_gone;
     struct pages now;  /* what readers see */
@@ -262,7 +263,7 @@ struct node {
 };
 
 struct node *node_new(int id);
-struct database *node_database(struct node *node, const char *name); /* NULL: none */
+struct database *node_database(const struct node *node, const char *name); /* NULL: none */
 struct database *database_new(struct node *node, const char *name);
 void database_gone(struct database *database);
 void node_watchers_wake(struct node *node);

@@ -211,12 +211,7 @@ static void check_age(const struct node *node)
             if (theirs->ends[i].at_us < world->now_us - age_us)
                 then = theirs->ends[i].txid;
         }
-        const struct database *ours = NULL;
-        SQ_LIST_FOREACH (own_links, &node->databases) {
-            const struct database *own = SQ_CONTAINER_OF(own_links, struct database, links);
-            if (strcmp(own->name, theirs->name) == 0)
-                ours = own;
-        }
+        const struct database *ours = node_database(node, theirs->name);
         world->tally.freshness_count++;
         if (ours != NULL && ours->is_known && ours->applied.txid < then &&
             (ours->now.count == 0 || world->txns[ours->now.content[0]].incarnation == theirs->incarnation))
@@ -354,8 +349,10 @@ static void check_acks(const struct node *primary)
                 database = candidate;
         }
         if (database == NULL || database->now.count == 0 || !txn_is_ancestor(i, database->now.content[0])) {
-            violate("acknowledged is kept", "txid %llu of timeline %llu, acknowledged by node %d, is lost",
-                    (unsigned long long)txn->txid, (unsigned long long)txn->timeline, txn->node);
+            violate("acknowledged is kept",
+                    "incarnation %llu, txid %llu of timeline %llu, acknowledged by node %d after %lld ms, is lost",
+                    (unsigned long long)txn->incarnation, (unsigned long long)txn->txid,
+                    (unsigned long long)txn->timeline, txn->node, (long long)txn->acked_us / MS);
             return;
         }
     }

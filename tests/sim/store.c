@@ -268,6 +268,7 @@ void store_crash(struct database *database)
     if (database->is_known && world->options.sync_count == 0 && database->durable.txid > 0 && dice_chance(10)) {
         database->is_known = database->is_disk_known = false; /* no record fits what is found */
         database->trouble = "the position is not known after a crash";
+        database->is_corrupt = true; /* it may go back: nobody knows where it was */
     }
     if (!database->is_known) {
         database->log.exists = false;
