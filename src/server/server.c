@@ -29,6 +29,7 @@
 #include "net/listener.h"
 #include "net/loop.h"
 #include "net/pool.h"
+#include "repl/standin.h"
 #include "sched/scheduler.h"
 #include "server/connection.h"
 #include "server/stack.h"
@@ -408,6 +409,7 @@ static sq_status server_open(struct server *server, struct sq_error *err)
     SQ_TRY(session_registry_new(err, &server->host.sessions));
     SQ_TRY(notify_hub_new(err, &server->host.notify_hub));
     SQ_TRY(outcomes_new(err, &server->host.outcomes));
+    server->host.node = repl_standin_new();
     SQ_TRY(start_workers(server, err));
     for (size_t i = 0; i < config->listen.count; i++)
         SQ_TRY(open_listener(server, &config->listen.items[i], err));
@@ -462,6 +464,7 @@ void server_free(struct server *server)
         close(server->signal_watch.fd);
     }
     net_loop_free(server->accept_loop);
+    repl_standin_free(server->host.node);
     outcomes_free(server->host.outcomes);
     notify_hub_free(server->host.notify_hub);
     session_registry_free(server->host.sessions);

@@ -14,6 +14,9 @@
  *   functions.c     SQL functions
  *   tables.c        tables for SHOW
  *   rest.c          giving memory back while nobody asks anything
+ *   remote*.c       what a session on a replica does at the primary: remote.h
+ *   consistency.c   what reads wait for; positions: consistency.h
+ *   delegated.c     a session that stands for one on a replica: delegated.h
  *   native*.c       native mode: native_internal.h
  */
 #ifndef SQ_SESSION_SESSION_INTERNAL_H
@@ -28,11 +31,14 @@
 #include "pgwire/backend.h"
 #include "pgwire/frontend.h"
 #include "sched/service.h"
+#include "session/consistency.h"
+#include "session/delegated.h"
 #include "session/notify.h"
 #include "session/outcomes.h"
 #include "session/portal.h"
 #include "session/prepared.h"
 #include "session/registry.h"
+#include "session/remote.h"
 #include "session/session.h"
 #include "session/settings.h"
 
@@ -123,6 +129,8 @@ struct session {
 
     enum session_state state;
     enum session_txn txn;
+    bool is_txn_remote;    /* it is open at the primary, and not here */
+    bool has_committed;    /* something has been committed since the last ReadyForQuery */
     bool is_skipping;      /* an error in the extended protocol: everything up to Sync is dropped */
     bool is_read_only_txn; /* BEGIN READ ONLY */
     bool is_peer_gone;
@@ -159,6 +167,8 @@ struct session {
     struct portal *executing; /* the portal whose command is being done: it must not be closed meanwhile */
     struct portal *retrying;  /* a command that waits for something and is tried again (DROP DATABASE) */
     int64_t retry_until_us;
+    enum run_purpose retry_purpose; /* of SHOW sqld.position */
+    uint64_t retry_row_limit;
 
     struct sq_arena message_arena; /* the text of the Query that is being worked off */
     const char *query_text;
@@ -176,6 +186,11 @@ struct session {
     struct native_asked native_asked;
     struct native *native; /* NULL: not in native mode */
     struct native_progress progress;
+
+    struct delegated_asked delegated_asked;
+    struct delegated *delegated;    /* NULL: it stands for no other */
+    struct remote *remote;          /* NULL: nothing of it is at the primary */
+    struct consistency consistency; /* what its reads wait for */
 
     char *user;
     char *database_name;
@@ -272,6 +287,9 @@ SQ_MUST_USE sq_status commands_execute(struct session *session, struct portal *p
 SQ_MUST_USE sq_status commands_before(struct session *session, struct portal *portal, struct sq_error *err,
                                       bool *ret_skip);
 SQ_MUST_USE sq_status commands_after(struct session *session, const struct prepared *prepared, struct sq_error *err);
+/* Before SHOW sqld.position: *ret_is_waiting: it is not known yet, and run when it is. Does nothing for other commands. */
+SQ_MUST_USE sq_status commands_wait_position(struct session *session, struct portal *portal, enum run_purpose purpose,
+                                             uint64_t row_limit, struct sq_error *err, bool *ret_is_waiting);
 /* Tries a waiting command again. */
 enum session_want commands_retry(struct session *session);
 
@@ -292,6 +310,9 @@ void pending_released(struct session *session);
 SQ_MUST_USE sq_status cursors_declare(struct session *session, struct portal *portal, struct sq_error *err);
 SQ_MUST_USE sq_status cursors_fetch(struct session *session, struct portal *portal, struct sq_error *err,
                                     const char **ret_tag);
+/* The types that PREPARE declares, prepare->types.count of them, from the arena. */
+SQ_MUST_USE sq_status cursors_parameter_types(const struct command_prepare *prepare, struct sq_arena *arena,
+                                              struct sq_error *err, uint32_t **ret_types);
 SQ_MUST_USE sq_status cursors_prepare(struct session *session, struct portal *portal, struct sq_error *err);
 SQ_MUST_USE sq_status cursors_execute(struct session *session, struct portal *portal, enum run_purpose purpose,
                                       uint64_t row_limit, struct sq_error *err, const char **ret_tag);

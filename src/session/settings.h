@@ -199,6 +199,8 @@ bool settings_next_startup(const struct settings *settings, size_t *cursor, stru
 /* From here on it is remembered which settings the primary does not know; at first all that have another value than the
  * start-up one. Without is_on: no longer. */
 void settings_track_unsent(struct settings *settings, bool is_on);
+/* The primary has this value (NULL: nobody knows): if another one is in force here, it is to be sent. */
+void settings_expect(struct settings *settings, const char *name, const char *value);
 /* The next one of them; it counts as sent from then on. */
 bool settings_next_unsent(struct settings *settings, struct settings_row *ret_row);
 /* The primary has reported a value: it is in force here, too, as if the client had SET it, and counts as sent. Settings that

@@ -120,6 +120,16 @@ void settings_track_unsent(struct settings *settings, bool is_on)
     }
 }
 
+void settings_expect(struct settings *settings, const char *name, const char *value)
+{
+    size_t row;
+    int64_t number;
+    if (settings_find_row(name, &row, NULL) != SQ_OK || row == SETTINGS_ROW_CUSTOM || !settings->tracks_unsent)
+        return;
+    if (value == NULL || strcmp(settings_effective(settings, row, settings_find_entry(settings, row), &number), value) != 0)
+        settings_mark_row(settings->unsent, row, true);
+}
+
 bool settings_next_unsent(struct settings *settings, struct settings_row *ret_row)
 {
     if (!settings->tracks_unsent)
