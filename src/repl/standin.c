@@ -1,8 +1,8 @@
 /* repl/standin.c: a node for tests of sessions, until the real one is there: the role comes from the environment, and a
  * test says by a file what is applied. It goes when node.c comes.
  *
- *     SQLD_STANDIN_UPSTREAM    a URL: this server is a replica of that one
- *     SQLD_STANDIN_FILE        looked at every few milliseconds: "applied=TXID[/TIMELINE]" or "applied=all", "connected=0|1",
+ *     STANDIN_UPSTREAM    a URL: this server is a replica of that one
+ *     STANDIN_FILE        looked at every few milliseconds: "applied=TXID[/TIMELINE]" or "applied=all", "connected=0|1",
  *                              "age=MICROSECONDS", "role=primary|replica|fenced" */
 #include <inttypes.h>
 #include <pthread.h>
@@ -86,8 +86,8 @@ struct repl_node *repl_standin_new(void)
     sq_assert(node != NULL);
     pthread_mutex_init(&node->mutex, NULL);
     sq_list_init(&node->waits);
-    node->upstream = getenv("SQLD_STANDIN_UPSTREAM");
-    node->path = getenv("SQLD_STANDIN_FILE");
+    node->upstream = getenv("STANDIN_UPSTREAM");
+    node->path = getenv("STANDIN_FILE");
     node->role = node->upstream != NULL ? REPL_REPLICA : REPL_PRIMARY;
     node->is_connected = true;
     node->applied = UINT64_MAX;

@@ -607,5 +607,7 @@ enum remote_way remote_message(struct session *session, const struct pgwire_fram
         take_message(&turn);
     if (turn.status != SQ_OK)
         session_fail(session, &turn.err);
+    if (turn.way == REMOTE_LATER)
+        *ret_want = remote_later(session);
     return turn.way;
 }

@@ -199,6 +199,8 @@ void remote_end_local(struct session *session);
 
 /* Sends and receives what can be without waiting. */
 void remote_pump(struct session *session);
+/* Something waits: sends what there is to send, and says how to wait. */
+enum session_want remote_later(struct session *session);
 /* A position that was told before the connection was the session's. */
 void remote_take_position(struct remote *remote, const char *value);
 /* What the primary has said; also for what it has kept. */

@@ -193,6 +193,8 @@ enum remote_way remote_query(struct session *session, enum session_want *ret_wan
     sq_arena_done(&arena);
     if (status != SQ_OK)
         session_fail(session, &err);
+    if (way == REMOTE_LATER)
+        *ret_want = remote_later(session);
     return way;
 }
 

@@ -386,6 +386,14 @@ void remote_pump(struct session *session)
     remote_lost(session, &err);
 }
 
+enum session_want remote_later(struct session *session)
+{
+    if (!remote_is_busy(session))
+        return SESSION_WAITING; /* for the gate */
+    remote_pump(session);
+    return remote_is_busy(session) ? SESSION_WAITING : SESSION_YIELDED;
+}
+
 bool remote_listen(struct session *session)
 {
     struct remote *remote = session->remote;

@@ -593,9 +593,13 @@ static void handle_message(struct session *session, const struct pgwire_frame *f
 static enum remote_way route_message(struct session *session, const struct pgwire_frame *frame,
                                      enum session_want *ret_want)
 {
+    enum session_want want = SESSION_NEED_INPUT;
     if (SQ_LIKELY(session->host->node == NULL))
         return REMOTE_HERE;
-    return remote_message(session, frame, ret_want);
+    enum remote_way way = remote_message(session, frame, &want);
+    if (way == REMOTE_LATER)
+        *ret_want = want;
+    return way;
 }
 
 /* Takes the next message from `in`; false if there is no whole one, or it has to wait: *ret_want. */
