@@ -42,7 +42,7 @@ void remote_free(struct remote *remote)
 {
     if (remote == NULL)
         return;
-    remote_disconnect(remote, !would_lose_nothing(remote));
+    remote_disconnect(remote, !would_lose_nothing(remote) || remote->session->txn != SESSION_TXN_NONE);
     remote_skip_all(remote);
     free(remote);
 }
@@ -161,44 +161,42 @@ static sq_status make_parameters(struct session *session, const char *option, st
     return SQ_OK;
 }
 
-static sq_status connect_as(struct session *session, const struct pgclient_target *target, const char *option,
-                            struct sq_error *err, struct pgclient **ret_client)
-{
-    struct pgclient_parameter *parameters = NULL;
-    size_t count = 0;
-    SQ_TRY(make_parameters(session, option, err, &parameters, &count));
-    sq_status status = pgclient_connect(target, session->database_name, parameters, count, err, ret_client);
-    free(parameters);
-    if (status != SQ_OK)
-        return status;
-    if (!pgclient_has_refused(*ret_client, DELEGATED_OPTION))
-        return SQ_OK;
-    pgclient_free(*ret_client);
-    return sq_fail_sql(err, SQ_INVALID, "0A000", "the primary is not one that sessions of replicas can be delegated to");
-}
-
 /* A server that refuses says why; one that is not there is 08006. */
 static bool is_refusal(const struct sq_error *err)
 {
     return strncmp(err->sqlstate, "08", 2) != 0 && strncmp(err->sqlstate, "57P03", 5) != 0;
 }
 
-sq_status remote_open(struct session *session, struct sq_error *err, struct pgclient **ret_client,
-                      uint8_t ret_key[OUTCOME_KEY_BYTES])
+sq_status remote_connect(struct session *session, const char *database, const struct pgclient_parameter *parameters,
+                         size_t parameter_count, struct sq_error *err, struct pgclient **ret_client)
 {
-    char option[8 + 2 * OUTCOME_KEY_BYTES + 1] = "1 key=";
     SQ_CLEANUP(pgclient_target_freep) struct pgclient_target *target = NULL;
     SQ_TRY(make_target(session, err, &target));
-    sq_random_fill(ret_key, OUTCOME_KEY_BYTES);
-    for (size_t i = 0; i < OUTCOME_KEY_BYTES; i++)
-        (void)snprintf(option + strlen("1 key=") + 2 * i, 3, "%02x", ret_key[i]);
-    sq_status status = connect_as(session, target, option, err, ret_client);
-    explicit_bzero(option, sizeof(option));
+    sq_status status = pgclient_connect(target, database, parameters, parameter_count, err, ret_client);
     if (status == SQ_OK || status == SQ_NOMEM || (status != SQ_BUSY && is_refusal(err)))
         return status;
     char cause[SQ_ERROR_TEXT_MAX];
     (void)snprintf(cause, sizeof(cause), "%s", err->text);
     return remote_fail_unreachable(err, cause);
+}
+
+sq_status remote_open(struct session *session, struct sq_error *err, struct pgclient **ret_client,
+                      uint8_t ret_key[OUTCOME_KEY_BYTES])
+{
+    char option[8 + 2 * OUTCOME_KEY_BYTES + 1] = "1 key=";
+    struct pgclient_parameter *parameters = NULL;
+    size_t count = 0;
+    sq_random_fill(ret_key, OUTCOME_KEY_BYTES);
+    for (size_t i = 0; i < OUTCOME_KEY_BYTES; i++)
+        (void)snprintf(option + strlen("1 key=") + 2 * i, 3, "%02x", ret_key[i]);
+    SQ_TRY(make_parameters(session, option, err, &parameters, &count));
+    sq_status status = remote_connect(session, session->database_name, parameters, count, err, ret_client);
+    free(parameters);
+    explicit_bzero(option, sizeof(option));
+    if (status != SQ_OK || !pgclient_has_refused(*ret_client, DELEGATED_OPTION))
+        return status;
+    pgclient_abandon(*ret_client);
+    return sq_fail_sql(err, SQ_INVALID, "0A000", "the primary is not one that sessions of replicas can be delegated to");
 }
 
 void remote_install(struct remote *remote, struct pgclient *client, const uint8_t key[OUTCOME_KEY_BYTES],

@@ -123,7 +123,11 @@ SQ_MUST_USE sq_status remote_reach(struct session *session, struct sq_error *err
 SQ_MUST_USE sq_status remote_engage(struct session *session, struct sq_error *err);
 /* Tells it, if there is something to tell. SQ_BUSY: it has been sent. */
 SQ_MUST_USE sq_status remote_tell_settings(struct remote *remote, struct sq_error *err);
-/* Opens a connection, which is none of the session's yet. *ret_key: what it can be asked for by. */
+/* A connection to the primary. 08006: it cannot be reached; others: it refused. */
+SQ_MUST_USE sq_status remote_connect(struct session *session, const char *database,
+                                     const struct pgclient_parameter *parameters, size_t parameter_count,
+                                     struct sq_error *err, struct pgclient **ret_client);
+/* Opens a connection for a session of the PostgreSQL protocol, which is none of the session's yet. *ret_key: what it can be asked for by. */
 SQ_MUST_USE sq_status remote_open(struct session *session, struct sq_error *err, struct pgclient **ret_client,
                                   uint8_t ret_key[OUTCOME_KEY_BYTES]);
 /* Makes it the session's, after `command_count` commands. */

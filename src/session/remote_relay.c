@@ -397,7 +397,8 @@ enum session_want remote_later(struct session *session)
 bool remote_listen(struct session *session)
 {
     struct remote *remote = session->remote;
-    if (remote == NULL || remote->client == NULL || session->state == SESSION_STATE_CLOSING)
+    if (remote == NULL || remote->client == NULL || session->state == SESSION_STATE_CLOSING ||
+        session->state == SESSION_STATE_RELAYED)
         return false;
     uint64_t ready_count = remote->ready_count;
     size_t answer_bytes = remote->answer_bytes;

@@ -123,6 +123,7 @@ void session_free(struct session *session)
     delegated_end(session, durability);
     engine_database_unref(session->context.database);
     settings_done(&session->settings);
+    startup_forget(session);
     sq_arena_done(&session->message_arena);
     sq_buf_done(&session->scratch);
     free(session->user);
@@ -200,6 +201,8 @@ uint64_t session_cancel_mark(struct session *session)
 
 void session_cancel_settle(struct session *session, uint64_t mark)
 {
+    if (session->state == SESSION_STATE_RELAYED)
+        return; /* it passes them on first */
     session_registry_settle(session->host->sessions, &session->entry, mark);
 }
 
@@ -683,6 +686,9 @@ static enum session_want session_step(struct session *session, bool *ret_has_mov
         break;
     case SESSION_STATE_READY:
         break;
+    case SESSION_STATE_RELAYED:
+        *ret_has_moved = false;
+        return remote_native_continue(session);
     case SESSION_STATE_CANCELING:
         return startup_cancel(session);
     case SESSION_STATE_CLOSING:

@@ -48,6 +48,7 @@
  *                                             ├──Query──► SIMPLE ──all run───────┤
  *                                             ├──Parse … Execute──► READY        │
  *   STARTUP ──CancelRequest──► CANCELING      └─────────────────────────────────┘
+ *                      STARTED ──a native session on a replica──► RELAYED
  *   any ──Terminate, fatal error──► CLOSING ◄── CANCELING, when the request has had its effect
  *
  * `running` is not NULL while a portal is being run, whatever the state. */
@@ -56,6 +57,7 @@ enum session_state {
     SESSION_STATE_STARTED, /* start-up packet taken, not yet answered */
     SESSION_STATE_READY,
     SESSION_STATE_SIMPLE,
+    SESSION_STATE_RELAYED,   /* a native session that is the primary's as a whole: remote_native.c */
     SESSION_STATE_CANCELING, /* this connection brought a cancel request, which is pending */
     SESSION_STATE_CLOSING,
 };
@@ -184,6 +186,7 @@ struct session {
     size_t pending_count;
 
     struct native_asked native_asked;
+    struct pgwire_startup_frame startup_packet; /* of one that will be relayed; owns its body. NULL: it is not */
     struct native *native; /* NULL: not in native mode */
     struct native_progress progress;
 
@@ -220,6 +223,8 @@ enum session_want startup_run(struct session *session);
 enum session_want startup_cancel(struct session *session);
 /* After SESSION_STARTED: opens the database and answers. */
 void startup_finish(struct session *session);
+/* Frees what was kept for it. */
+void startup_forget(struct session *session);
 
 /* --- simple.c --- */
 void simple_begin(struct session *session, const struct pgwire_frame *frame);

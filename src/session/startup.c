@@ -240,6 +240,24 @@ static sq_status take_server_defaults(struct session *session, struct sq_error *
     return SQ_OK;
 }
 
+/* The primary gets the packet as it is. */
+static sq_status keep_packet(struct session *session, const struct pgwire_startup_frame *frame, struct sq_error *err)
+{
+    uint8_t *body = malloc(frame->body_length + 1);
+    if (body == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory at start-up");
+    memcpy(body, frame->body, frame->body_length);
+    session->startup_packet = *frame;
+    session->startup_packet.body = body;
+    return SQ_OK;
+}
+
+void startup_forget(struct session *session)
+{
+    free((void *)(uintptr_t)session->startup_packet.body);
+    session->startup_packet.body = NULL;
+}
+
 static sq_status take_startup(struct session *session, const struct pgwire_startup_frame *frame, struct sq_error *err)
 {
     struct pgwire_startup startup;
@@ -255,7 +273,7 @@ static sq_status take_startup(struct session *session, const struct pgwire_start
     if (session->delegated_asked.is_asked && session->native_asked.is_asked)
         return sq_fail(err, SQ_PROTOCOL, "a session in native mode cannot be delegated");
     negotiate(session, &startup);
-    return SQ_OK;
+    return remote_native_is_wanted(session) ? keep_packet(session, frame, err) : SQ_OK;
 }
 
 static void take_cancel(struct session *session, const struct pgwire_startup_frame *frame)
@@ -433,12 +451,16 @@ static sq_status open_session(struct session *session, struct sq_error *err)
 void startup_finish(struct session *session)
 {
     struct sq_error err;
-    sq_status status = open_session(session, &err);
+    bool is_relayed = session->startup_packet.body != NULL;
+    sq_status status = is_relayed ? remote_native_start(session, &err) : open_session(session, &err);
+    startup_forget(session);
     if (status != SQ_OK) {
         (void)fail_fatal(status, &err);
         session_fail(session, &err);
         return;
     }
+    if (is_relayed)
+        return;
     pgwire_put_authentication_ok(session->out);
     struct settings_row row;
     while (settings_next_changed(&session->settings, &row))
