@@ -26,6 +26,7 @@ struct repl_node {
     bool is_connected;
     uint64_t applied;
     uint64_t timeline;
+    unsigned long long version;
     int64_t age_us;
     struct sq_list waits;
 };
@@ -33,7 +34,8 @@ struct repl_node {
 static void look(struct repl_node *node)
 {
     FILE *file = node->path != NULL ? fopen(node->path, "r") : NULL;
-    char line[128];
+    char line[512];
+    unsigned long long version = 0;
     if (file == NULL)
         return;
     pthread_mutex_lock(&node->mutex);
@@ -48,6 +50,8 @@ static void look(struct repl_node *node)
             node->is_connected = number != 0;
         else if (sscanf(line, "age=%llu", &number) == 1)
             node->age_us = (int64_t)number;
+        else if (sscanf(line, "version=%llu", &number) == 1)
+            version = number;
         else if (strcmp(line, "role=primary") == 0)
             node->role = REPL_PRIMARY;
         else if (strcmp(line, "role=replica") == 0)
@@ -59,6 +63,12 @@ static void look(struct repl_node *node)
         sq_waker_wake(SQ_CONTAINER_OF(links, struct repl_wait, links)->waker);
     pthread_mutex_unlock(&node->mutex);
     fclose(file);
+    (void)snprintf(line, sizeof(line), "%s.seen", node->path);
+    if (version != node->version && (file = fopen(line, "w")) != NULL) {
+        fprintf(file, "%llu", version);
+        fclose(file);
+        node->version = version;
+    }
 }
 
 static void *watch(void *context)

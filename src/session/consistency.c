@@ -161,7 +161,7 @@ static bool has_time(struct session *session)
 enum consistency_gate consistency_pass(struct session *session, struct sq_error *err)
 {
     struct consistency *consistency = &session->consistency;
-    if (consistency->is_passed || !consistency_is_concerned(session))
+    if (consistency->is_passed || consistency->is_txn_passed || !consistency_is_concerned(session))
         return GATE_OPEN;
     enum consistency_gate gate = GATE_CLOSED;
     enum engine_stop_reason reason =
@@ -180,6 +180,7 @@ enum consistency_gate consistency_pass(struct session *session, struct sq_error 
     }
     consistency_end(session);
     consistency->is_passed = gate == GATE_OPEN;
+    consistency->is_txn_passed = gate == GATE_OPEN && session->txn != SESSION_TXN_NONE;
     return gate;
 }
 
@@ -195,6 +196,8 @@ void consistency_end(struct session *session)
         repl_wait_withdraw(session->host->node, &consistency->wait);
     }
     consistency->is_passed = consistency->is_asked = consistency->has_strong = false;
+    if (session->txn == SESSION_TXN_NONE)
+        consistency->is_txn_passed = false;
 }
 
 /* --- Positions ----------------------------------------------------------------------------------------------------- */

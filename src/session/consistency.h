@@ -32,6 +32,7 @@ struct consistency {
     bool has_seen;
     struct wal_position seen; /* at the primary */
     bool is_passed;           /* the command that is being worked off has been through the gate */
+    bool is_txn_passed;       /* so has the transaction: its snapshot will not get any newer */
     bool is_asked;            /* it has asked the primary for its position … */
     bool has_strong;          /* … and this is it */
     struct wal_position strong;

@@ -64,7 +64,7 @@ bool remote_is_concerned(const struct session *session)
 bool remote_is_engaged(const struct session *session)
 {
     const struct remote *remote = session->remote;
-    return remote != NULL && remote->client != NULL &&
+    return remote != NULL && remote->client != NULL && remote->move == MOVE_NONE &&
            (remote->status != PGWIRE_TRANSACTION_IDLE || remote->is_piping || remote->state != 0);
 }
 
@@ -238,6 +238,7 @@ void remote_disconnect(struct remote *remote, bool is_broken)
     remote->wanted_number = remote->told_number = 0;
     remote->state = 0;
     remote->is_listening = false;
+    remote->move = MOVE_NONE;
     remote->status = PGWIRE_TRANSACTION_IDLE;
     settings_track_unsent(&remote->session->settings, false);
 }

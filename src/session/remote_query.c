@@ -202,8 +202,8 @@ enum remote_way remote_query(struct session *session, enum session_want *ret_wan
 
 void remote_note_base(struct session *session)
 {
-    if (session->txn != SESSION_TXN_EXPLICIT || session->is_txn_remote ||
-        settings_bool(&session->settings, SETTING_TRANSACTION_READ_ONLY))
+    /* One that is READ ONLY may be told otherwise. */
+    if (session->txn != SESSION_TXN_EXPLICIT || session->is_txn_remote)
         return;
     struct remote *remote = NULL;
     struct sq_error ignored;

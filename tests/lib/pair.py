@@ -3,8 +3,10 @@
 Until there is replication, the replica's database file is the primary's, and what is applied is what the test says.
 """
 
+from pathlib import Path
+
 from proxy import Proxy
-from server import Sqld
+from server import Sqld, poll
 
 
 class Pair:
@@ -31,10 +33,35 @@ class Pair:
         (self.directory / "replica" / f"{database}.db").symlink_to(self.directory / "primary" / f"{database}.db")
 
     def say(self, **what):
-        self.says.update(what)
+        self.says.update(what, version=self.says.get("version", 0) + 1)
         other = self.control.with_suffix(".new")
         other.write_text("".join(f"{name}={value}\n" for name, value in self.says.items()))
         other.rename(self.control)
+        seen = Path(str(self.control) + ".seen")
+        poll(lambda: seen.exists() and seen.read_text() == str(self.says["version"]), "the replica has seen it")
+
+    def position(self):
+        """Where the primary is."""
+        with self.primary.connect() as there:
+            return there.value("SHOW sqld.position")
+
+    def hold(self):
+        """Nothing is applied any more."""
+        self.say(applied=int(self.position().split("/")[1], 16), age=10_000_000)
+
+    def release(self):
+        self.say(applied="all", age=0)
+
+    def settle(self):
+        """The replica is where the primary is."""
+        self.say(applied=int(self.position().split("/")[1], 16), age=0)
+
+    def part(self):
+        """The replica does not reach the primary."""
+        self.say(connected=0)
+
+    def join(self):
+        self.say(connected=1)
 
     def close(self):
         self.replica.close()
