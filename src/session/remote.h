@@ -68,6 +68,8 @@ bool remote_listen(struct session *session);
 /* The client is copying in, at the primary. */
 bool remote_is_copying(const struct session *session);
 
+/* A transaction that was open here has ended. */
+void remote_note_end(struct session *session);
 /* A command has failed here; what was sent to the primary in the same pipeline has to fail with it. */
 void remote_note_failure(struct session *session);
 /* A statement that the client has prepared is no more (NULL: all of them). */

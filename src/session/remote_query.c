@@ -217,6 +217,13 @@ void remote_note_base(struct session *session)
     repl_wait_withdraw(session->host->node, &session->consistency.wait);
 }
 
+void remote_note_end(struct session *session)
+{
+    session->consistency.is_txn_passed = false;
+    if (session->remote != NULL)
+        session->remote->has_base = false;
+}
+
 /* BEGIN with the lock, so that the position stays what it is; then the savepoints that there are. */
 static sq_status send_begin(struct session *session, struct sq_error *err)
 {

@@ -75,6 +75,7 @@ static sq_status transaction_ended(struct session *session, bool is_committed, s
 {
     session->txn = SESSION_TXN_NONE;
     session->has_committed = session->has_committed || is_committed;
+    remote_note_end(session);
     if (is_committed)
         settings_commit(&session->settings);
     else
