@@ -392,6 +392,9 @@ struct remote_entry *remote_expect(struct remote *remote, enum remote_kind kind,
     sq_assert(remote->entry_count < REMOTE_ENTRIES_MAX);
     if (audience != REMOTE_LAZY && remote_is_idle(remote))
         begin_work(remote->session);
+    /* Settings that it changes are undone if it is lost. */
+    if (audience == REMOTE_RELAYED && !remote->session->settings.is_in_transaction)
+        settings_begin(&remote->session->settings);
     size_t index = (remote->entry_first + remote->entry_count++) % REMOTE_ENTRIES_MAX;
     struct remote_entry *entry = &remote->entries[index];
     *entry = (struct remote_entry){.kind = kind, .audience = audience};

@@ -250,9 +250,9 @@ static void fail_command(struct session *session, struct sq_error *err, bool has
     if (session->is_txn_remote) {
         remote_end_local(session);
         session->txn = is_over ? SESSION_TXN_NONE : SESSION_TXN_FAILED;
-        if (is_over)
-            settings_rollback(&session->settings);
     }
+    if (session->txn == SESSION_TXN_NONE)
+        settings_rollback(&session->settings);
     session->is_txn_remote = false;
     session_fail(session, err);
     if (!has_end || session->state != SESSION_STATE_READY)

@@ -11,8 +11,8 @@
 #include "session/remote_internal.h"
 
 enum {
-    RELAY_CANCEL_US = 2 * SQ_US_PER_S,   /* for the primary to take a cancel request */
-    RELAY_OBEY_US = 10 * SQ_US_PER_S,    /* and for the statement to end then */
+    RELAY_CANCEL_US = 2 * SQ_US_PER_S, /* for the primary to take a cancel request */
+    RELAY_OBEY_US = 5 * SQ_US_PER_S,   /* and for the statement to end then */
 };
 
 static struct remote_entry *first_entry(struct remote *remote)
@@ -275,9 +275,7 @@ static void follow_transaction(struct remote *remote)
 {
     struct session *session = remote->session;
     bool is_open = remote->status != PGWIRE_TRANSACTION_IDLE;
-    if (is_open && session->txn == SESSION_TXN_NONE)
-        settings_begin(&session->settings);
-    if (!is_open && session->is_txn_remote)
+    if (!is_open)
         settings_commit(&session->settings);
     if (!is_open && !session->is_txn_remote)
         return;
