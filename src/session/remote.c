@@ -13,7 +13,8 @@
 enum {
     REMOTE_URL_BYTES_MAX = 8192,
     REMOTE_SQL_BYTES_MAX = 1 << 20,
-    REMOTE_PATIENCE_US = SQ_US_PER_S, /* the primary's own time limit comes first; this one is for when it is gone */
+    REMOTE_CANCEL_US = SQ_US_PER_S / 2, /* for the primary to stop what nobody waits for any more */
+    REMOTE_PATIENCE_US = SQ_US_PER_S,   /* the primary's own time limit comes first; this one is for when it is gone */
 };
 
 SQ_DEFINE_FREEP(struct pgclient_target, pgclient_target_free)
@@ -42,9 +43,22 @@ void remote_free(struct remote *remote)
 {
     if (remote == NULL)
         return;
-    remote_disconnect(remote, !would_lose_nothing(remote) || remote->session->txn != SESSION_TXN_NONE);
+    remote_abandon(remote);
     remote_skip_all(remote);
     free(remote);
+}
+
+void remote_abandon(struct remote *remote)
+{
+    if (remote->client == NULL)
+        return;
+    bool is_working = !remote_is_idle(remote) || remote->session->txn != SESSION_TXN_NONE;
+    /* A statement that waits for a lock there does not look whether anybody is left. */
+    if (!remote_is_idle(remote) || remote->command_count > remote->ready_count) {
+        bool is_sent = pgclient_cancel(remote->client, REMOTE_CANCEL_US);
+        (void)is_sent; /* a primary that is gone has nothing to stop */
+    }
+    remote_disconnect(remote, is_working || !would_lose_nothing(remote));
 }
 
 void remote_rest(struct remote *remote)

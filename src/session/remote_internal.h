@@ -135,6 +135,8 @@ void remote_install(struct remote *remote, struct pgclient *client, const uint8_
                     uint64_t command_count);
 /* The connection goes; what it knew of the session with it. Entries stay. `is_broken`: without goodbye. */
 void remote_disconnect(struct remote *remote, bool is_broken);
+/* The same when the session ends: what is being done there is stopped. */
+void remote_abandon(struct remote *remote);
 /* Between them the thread may wait for the network. SQ_LIMIT: too many threads do. */
 SQ_MUST_USE sq_status remote_block(struct session *session, struct sq_error *err);
 void remote_unblock(struct session *session);

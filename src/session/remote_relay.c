@@ -428,7 +428,7 @@ static void abandon(struct session *session)
 {
     struct remote *remote = session->remote;
     struct sq_error err;
-    remote_disconnect(remote, true);
+    remote_abandon(remote);
     remote_skip_all(remote);
     session->is_txn_remote = false;
     sq_status status = engine_stop_fail(&err, ENGINE_STOP_SHUTDOWN);
