@@ -168,6 +168,19 @@ const char *pgclient_status(const struct pgclient *client, const char *name)
     return note != NULL ? note->value : NULL;
 }
 
+bool pgclient_next_status(const struct pgclient *client, size_t *cursor, const char **ret_name, const char **ret_value)
+{
+    const struct pgclient_note *note = client->statuses;
+    for (size_t i = 0; note != NULL && i < *cursor; i++)
+        note = note->next;
+    if (note == NULL)
+        return false;
+    (*cursor)++;
+    *ret_name = note->name;
+    *ret_value = note->value;
+    return true;
+}
+
 bool pgclient_has_refused(const struct pgclient *client, const char *option)
 {
     return note_find(client->refused, option) != NULL;

@@ -47,6 +47,7 @@ struct service_context {
     uint64_t connection_id;
     struct engine_registry *registry;
     struct engine_database *database; /* the reference is the front end's */
+    struct repl_node *node;           /* says whether this server may write; NULL: it may. For layers above the scheduler */
     struct sq_waker *waker;           /* brings the connection back to run its query again */
     struct engine_stop stop;          /* the brake: cancel, time limit, shutdown */
     int64_t statement_timeout_us;     /* 0: none */

@@ -341,6 +341,33 @@ FUNCTION(fn_table)
     return give_scratch(session, ret_value, err);
 }
 
+/* Of SHOW sqld.position, which has waited for it. */
+FUNCTION(fn_position)
+{
+    UNUSED_ARGUMENTS();
+    const struct session *session = context;
+    if (session->consistency.text[0] == '\0')
+        ret_value->kind = SQ_VALUE_NULL;
+    else
+        give_text(ret_value, session->consistency.text);
+    return SQ_OK;
+}
+
+FUNCTION(fn_outcome)
+{
+    (void)arg_count;
+    struct session *session = context;
+    struct delegated_asked asked;
+    char option[64];
+    const char *key = NULL;
+    SQ_TRY(text_argument(session, &args[0], "sqld_outcome", err, &key));
+    (void)snprintf(option, sizeof(option), "1 key=%s", key);
+    if (!delegated_parse(option, &asked) || args[1].kind != SQ_VALUE_INTEGER || args[1].integer < 1)
+        return sq_fail_sql(err, SQ_INVALID, "22023", "sqld_outcome() wants a session's key and a command's number");
+    SQ_TRY(delegated_put_outcome(session, asked.key, (uint64_t)args[1].integer, err));
+    return give_scratch(session, ret_value, err);
+}
+
 const struct engine_function session_functions[] = {
     {"version", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_version},
     {"sqld_version", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_sqld_version},
@@ -372,5 +399,7 @@ const struct engine_function session_functions[] = {
     /* There are no advisory locks, so there is none to give back: connection pools ask for it when they clean up. */
     {"pg_advisory_unlock_all", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_null},
     {"sqld_table", 1, SQ_TYPE_TEXT, SQ_TYPE_TEXT, fn_table},
+    {"sqld_position", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_position},
+    {"sqld_outcome", 2, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_outcome},
 };
 const size_t session_function_count = sizeof(session_functions) / sizeof(session_functions[0]);

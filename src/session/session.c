@@ -41,6 +41,7 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, struct 
     settings_init(&session->settings);
     session->applied_revision = session->settings.revision - 1;
     notify_listener_init(&session->listener, waker);
+    consistency_init(session);
     engine_durability_ticket_init(&session->durability_ticket, waker);
     statement_cache_init(&session->statement_cache, (size_t)session->config->statement_cache_size,
                          session->config->statement_cache_bytes);
@@ -106,6 +107,9 @@ void session_free(struct session *session)
     session_registry_remove(session->host->sessions, &session->entry);
     session_registry_withdraw(session->host->sessions, &session->cancel);
     notify_listener_done(session->host->notify_hub, &session->listener);
+    remote_free(session->remote);
+    session->remote = NULL;
+    consistency_done(session);
     session_drop_work(session);
     native_free(session->native);
     walsender_free(session->walsender);
@@ -118,8 +122,10 @@ void session_free(struct session *session)
     sq_map_done(&session->portals);
     service_free(session->service);
     native_outcome_end(session, durability);
+    delegated_end(session, durability);
     engine_database_unref(session->context.database);
     settings_done(&session->settings);
+    startup_forget(session);
     sq_arena_done(&session->message_arena);
     sq_buf_done(&session->scratch);
     free(session->user);
@@ -197,6 +203,8 @@ uint64_t session_cancel_mark(struct session *session)
 
 void session_cancel_settle(struct session *session, uint64_t mark)
 {
+    if (session->state == SESSION_STATE_RELAYED)
+        return; /* it passes them on first */
     session_registry_settle(session->host->sessions, &session->entry, mark);
 }
 
@@ -259,6 +267,7 @@ void session_fail(struct session *session, struct sq_error *err)
     if (err->status == SQ_PROTOCOL) {
         metrics_counter_add(METRICS_PROTOCOL_ERRORS, 1);
     }
+    remote_note_failure(session);
     copy_abort(session);
     transaction_after_error(session);
     if (session->state == SESSION_STATE_CLOSING)
@@ -321,7 +330,12 @@ void session_ready(struct session *session)
     bool is_idle = session->txn == SESSION_TXN_NONE;
     if (is_idle)
         send_notifications(session);
+    if (session->delegated != NULL)
+        delegated_before_ready(session);
     pgwire_put_ready_for_query(session->out, transaction_status(session));
+    if (session->delegated != NULL)
+        delegated_after_ready(session);
+    consistency_end(session);
     if (session->state != SESSION_STATE_CLOSING)
         session->state = SESSION_STATE_READY;
     session->idle_since_us = session->quiet_since_us = sq_clock_now_us();
@@ -338,6 +352,8 @@ void session_apply_settings(struct session *session)
     context->lock_timeout_us = settings_int64(&session->settings, SETTING_LOCK_TIMEOUT) * SQ_US_PER_MS;
     context->is_lazy = settings_int64(&session->settings, SETTING_SYNCHRONOUS_COMMIT) == SETTING_SYNCHRONOUS_OFF;
     context->is_read_only = settings_bool(&session->settings, SETTING_TRANSACTION_READ_ONLY);
+    if (session->host->node != NULL)
+        consistency_apply(session);
     if (session->native != NULL)
         native_apply_settings(session->native);
     session->holdup_limit_us =
@@ -405,7 +421,8 @@ void session_put_no_memory(struct session *session, struct sq_buf *out)
 static bool is_working(const struct session *session)
 {
     return session->running != NULL || session->retrying != NULL || copy_in_has_work(session) ||
-           (session->native != NULL && session->native->work != NULL);
+           (session->native != NULL && session->native->work != NULL) || remote_is_busy(session) ||
+           consistency_is_waiting(&session->consistency);
 }
 
 /* --- Time limits ------------------------------------------------------------------------------------------------- */
@@ -556,6 +573,8 @@ static void handle_message(struct session *session, const struct pgwire_frame *f
         simple_begin(session, frame);
         return;
     case PGWIRE_TERMINATE:
+        if (session->delegated != NULL)
+            delegated_note_goodbye(session);
         session->state = SESSION_STATE_CLOSING;
         return;
     case PGWIRE_COPY_DATA:
@@ -581,8 +600,21 @@ static void handle_message(struct session *session, const struct pgwire_frame *f
     }
 }
 
-/* Takes the next message from `in`; false if there is no whole one. */
-static bool take_message(struct session *session)
+/* Whether the message is done here; else it has been taken, or stays (false) until what *ret_want says. */
+static enum remote_way route_message(struct session *session, const struct pgwire_frame *frame,
+                                     enum session_want *ret_want)
+{
+    enum session_want want = SESSION_NEED_INPUT;
+    if (SQ_LIKELY(session->host->node == NULL))
+        return REMOTE_HERE;
+    enum remote_way way = remote_message(session, frame, &want);
+    if (way == REMOTE_LATER)
+        *ret_want = want;
+    return way;
+}
+
+/* Takes the next message from `in`; false if there is no whole one, or it has to wait: *ret_want. */
+static bool take_message(struct session *session, enum session_want *ret_want)
 {
     struct pgwire_frame frame;
     struct sq_error err;
@@ -603,12 +635,28 @@ static bool take_message(struct session *session)
     session->idle_since_us = session->quiet_since_us = 0;
     session_apply_settings(session);
     session->is_resting = false;
+    enum remote_way way = route_message(session, &frame, ret_want);
+    if (way == REMOTE_LATER)
+        return false;
     session->taken_bytes = frame.total_bytes;
-    handle_message(session, &frame);
+    if (way == REMOTE_HERE)
+        handle_message(session, &frame);
     /* Within a call of the client's functions it has made room for their answers already: native_call.c. */
     sq_buf_consume(session->in, session->taken_bytes);
     session->taken_bytes = 0;
     return true;
+}
+
+/* The same for the next statement of a Query. */
+static enum remote_way route_query(struct session *session, enum session_want *ret_want)
+{
+    if (SQ_LIKELY(session->host->node == NULL))
+        return REMOTE_HERE;
+    enum session_want want = SESSION_NEED_INPUT;
+    enum remote_way way = remote_query(session, &want);
+    if (way == REMOTE_LATER)
+        *ret_want = want;
+    return way;
 }
 
 /* One step of work; SESSION_NEED_INPUT with *ret_has_moved true means: go on. */
@@ -623,6 +671,12 @@ static enum session_want session_step(struct session *session, bool *ret_has_mov
         return copy_in_continue(session);
     if (session->native != NULL && session->native->work != NULL)
         return native_continue(session);
+    enum session_want want = SESSION_NEED_INPUT;
+    if (SQ_UNLIKELY(remote_is_busy(session))) {
+        want = remote_continue(session);
+        if (want != SESSION_NEED_INPUT || !remote_is_busy(session))
+            return want;
+    }
     switch (session->state) {
     case SESSION_STATE_STARTUP:
         *ret_has_moved = false;
@@ -631,22 +685,26 @@ static enum session_want session_step(struct session *session, bool *ret_has_mov
         startup_finish(session);
         return SESSION_NEED_INPUT;
     case SESSION_STATE_SIMPLE:
-        if (session->copy_in == NULL) {
+        if (session->copy_in == NULL && !remote_is_copying(session)) {
             session_apply_settings(session);
-            simple_next(session);
-            return SESSION_NEED_INPUT;
+            if (route_query(session, &want) == REMOTE_HERE)
+                simple_next(session);
+            return want;
         }
         break;
     case SESSION_STATE_READY:
         break;
+    case SESSION_STATE_RELAYED:
+        *ret_has_moved = false;
+        return remote_native_continue(session);
     case SESSION_STATE_CANCELING:
         return startup_cancel(session);
     case SESSION_STATE_CLOSING:
         return SESSION_CLOSE;
     }
-    *ret_has_moved = take_message(session);
+    *ret_has_moved = take_message(session, &want);
     if (*ret_has_moved || session->walsender == NULL || !walsender_is_streaming(session->walsender))
-        return SESSION_NEED_INPUT;
+        return want;
     walsender_give(session->walsender);
     return SESSION_DUPLEX;
 }
@@ -672,6 +730,14 @@ static bool is_output_full(struct session *session)
     return true;
 }
 
+/* What is in `out` now is whole. */
+static void note_output(struct session *session)
+{
+    if (SQ_UNLIKELY(session->delegated != NULL) && !session->out->is_failed)
+        delegated_note_output(session);
+    session->output_mark = sq_buf_length(session->out);
+}
+
 /* As far as it goes without waiting; stops when a message did not fit into memory. */
 static enum session_want session_advance(struct session *session)
 {
@@ -684,19 +750,21 @@ static enum session_want session_advance(struct session *session)
     rest_check(session);
     enum session_want want = SESSION_NEED_INPUT;
     bool has_moved = true;
-    while (want == SESSION_NEED_INPUT && has_moved && !out->is_failed) {
+    while (want == SESSION_NEED_INPUT && (has_moved || remote_listen(session)) && !out->is_failed) {
+        note_output(session);
         if (is_output_full(session))
             return SESSION_OUTPUT_FULL;
-        session->output_mark = sq_buf_length(out);
         want = session_step(session, &has_moved);
         if (session->state == SESSION_STATE_CLOSING && session->running == NULL)
             want = SESSION_CLOSE;
     }
     if (out->is_failed)
         return SESSION_CLOSE;
-    session->output_mark = sq_buf_length(out);
+    note_output(session);
     if (want == SESSION_NEED_INPUT && is_idle_listener(session))
         send_notifications(session);
+    if (want == SESSION_NEED_INPUT && session->delegated != NULL)
+        delegated_report(session);
     if (want == SESSION_NEED_INPUT) {
         if (session->quiet_since_us == 0)
             session->quiet_since_us = sq_clock_now_us(); /* in the middle of a pipeline, a COPY or a message */
@@ -714,8 +782,10 @@ enum session_want session_run(struct session *session, struct sq_buf *in, struct
     session->out = out;
     session->output_mark = sq_buf_length(out);
     enum session_want want = session_advance(session);
-    if (SQ_LIKELY(!out->is_failed))
+    if (SQ_LIKELY(!out->is_failed)) {
+        note_output(session);
         return want;
+    }
     /* A message is missing or cut in two, and the client would wait for it or read nonsense: the end, after what is whole. */
     sq_log(SQ_LOG_ERROR, "session", "connection closed", "conn=%u reason=\"no memory for an answer\"",
            session->entry.pid);

@@ -39,7 +39,7 @@ struct session_host {
     struct notify_hub *notify_hub;
     struct outcomes *outcomes;
     struct repl_node *node; /* NULL: there is no replication */
-    int64_t started_us;     /* wall clock */
+    int64_t started_us; /* wall clock */
 };
 
 /* How a session that is in the middle of a statement waits, in native mode: SQLite has called a function of the client's,
@@ -94,6 +94,11 @@ SQ_MUST_USE sq_status session_sync(struct session *session, struct sq_error *err
 
 /* There is no memory for the client's next message: says so in `out`, which ends at the end of a message. Then close. */
 void session_put_no_memory(struct session *session, struct sq_buf *out);
+
+/* The descriptor that the session's work at the primary waits for, to be watched edge-triggered: whatever happens there, the
+ * session is to be run again. -1: none. *ret_generation: another number than before means another descriptor, perhaps of
+ * the same number; the owner duplicates what it watches. */
+int session_watched_descriptor(const struct session *session, uint64_t *ret_generation);
 
 /* When to run the session again although nothing has happened (monotonic, 0: never): time limits. */
 int64_t session_deadline_us(const struct session *session);

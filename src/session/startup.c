@@ -41,7 +41,8 @@ static sq_status fail_fatal(sq_status status, struct sq_error *err)
 /* Tells the client what we do not speak: NegotiateProtocolVersion. */
 static void negotiate(struct session *session, const struct pgwire_startup *startup)
 {
-    size_t option_count = startup->option_count - (session->native_asked.is_asked ? 1 : 0);
+    size_t known_count = (size_t)session->native_asked.is_asked + (size_t)session->delegated_asked.is_asked;
+    size_t option_count = startup->option_count - known_count;
     if (startup->version == PGWIRE_VERSION_3_0 && option_count == 0)
         return;
     size_t offset = pgwire_put_negotiate_begin(session->out, PGWIRE_VERSION_3_0, option_count);
@@ -49,7 +50,8 @@ static void negotiate(struct session *session, const struct pgwire_startup *star
     struct pgwire_text name;
     struct pgwire_text value;
     while (pgwire_parameters_next(&parameters, &name, &value)) {
-        if (pgwire_parameter_is_option(&name) && strcmp(name.data, NATIVE_OPTION) != 0)
+        if (pgwire_parameter_is_option(&name) && strcmp(name.data, NATIVE_OPTION) != 0 &&
+            strcmp(name.data, DELEGATED_OPTION) != 0)
             pgwire_put_negotiate_option(session->out, name.data, name.length);
     }
     pgwire_end(session->out, offset);
@@ -210,11 +212,21 @@ static sq_status take_replication(struct session *session, const char *value, st
     return SQ_OK;
 }
 
+/* A replica opens the session for one of its own. */
+static sq_status take_delegated(struct session *session, const struct pgwire_text *value, struct sq_error *err)
+{
+    if (session->delegated_asked.is_asked || !delegated_parse(value->data, &session->delegated_asked))
+        return sq_fail(err, SQ_PROTOCOL, "invalid value for start-up parameter \"" DELEGATED_OPTION "\"");
+    return SQ_OK;
+}
+
 static sq_status take_parameter(struct session *session, const struct pgwire_text *name,
                                 const struct pgwire_text *value, struct sq_error *err)
 {
     if (strcmp(name->data, NATIVE_OPTION) == 0)
         return take_native(session, value, err);
+    if (strcmp(name->data, DELEGATED_OPTION) == 0)
+        return take_delegated(session, value, err);
     if (pgwire_parameter_is_option(name))
         return SQ_OK;
     if (strcmp(name->data, "user") == 0)
@@ -244,6 +256,7 @@ static sq_status take_server_defaults(struct session *session, struct sq_error *
         {"lock_timeout", config->lock_timeout_us},
         {"idle_in_transaction_session_timeout", config->idle_in_transaction_session_timeout_us},
         {"idle_session_timeout", config->idle_session_timeout_us},
+        {"sqld.replica_wait_timeout", config->replica_wait_timeout_us},
     };
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
         if (limits[i].us == 0)
@@ -254,6 +267,24 @@ static sq_status take_server_defaults(struct session *session, struct sq_error *
         SQ_TRY(settings_set_startup(&session->settings, limits[i].name, text, err));
     }
     return SQ_OK;
+}
+
+/* The primary gets the packet as it is. */
+static sq_status keep_packet(struct session *session, const struct pgwire_startup_frame *frame, struct sq_error *err)
+{
+    uint8_t *body = malloc(frame->body_length + 1);
+    if (body == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory at start-up");
+    memcpy(body, frame->body, frame->body_length);
+    session->startup_packet = *frame;
+    session->startup_packet.body = body;
+    return SQ_OK;
+}
+
+void startup_forget(struct session *session)
+{
+    free((void *)(uintptr_t)session->startup_packet.body);
+    session->startup_packet.body = NULL;
 }
 
 static sq_status take_startup(struct session *session, const struct pgwire_startup_frame *frame, struct sq_error *err)
@@ -268,8 +299,10 @@ static sq_status take_startup(struct session *session, const struct pgwire_start
         SQ_TRY(take_parameter(session, &name, &value, err));
     if (session->user == NULL || session->user[0] == '\0')
         return sq_fail_sql(err, SQ_INVALID, "28000", "no PostgreSQL user name specified in startup packet");
+    if (session->delegated_asked.is_asked && session->native_asked.is_asked)
+        return sq_fail(err, SQ_PROTOCOL, "a session in native mode cannot be delegated");
     negotiate(session, &startup);
-    return SQ_OK;
+    return remote_native_is_wanted(session) ? keep_packet(session, frame, err) : SQ_OK;
 }
 
 static void take_cancel(struct session *session, const struct pgwire_startup_frame *frame)
@@ -454,6 +487,8 @@ static sq_status open_session(struct session *session, struct sq_error *err)
         SQ_TRY(native_start(session, err));
         SQ_TRY(native_outcome_begin(session, err));
     }
+    if (session->delegated_asked.is_asked)
+        SQ_TRY(delegated_start(session, err));
     notify_listener_set_database(&session->listener, session->context.database);
     SQ_TRY(settings_assign(&session->settings, SETTING_SESSION_AUTHORIZATION, session->user, err));
     session_registry_label(session->host->sessions, &session->entry, session->user, session->database_name,
@@ -464,12 +499,16 @@ static sq_status open_session(struct session *session, struct sq_error *err)
 void startup_finish(struct session *session)
 {
     struct sq_error err;
-    sq_status status = open_session(session, &err);
+    bool is_relayed = session->startup_packet.body != NULL;
+    sq_status status = is_relayed ? remote_native_start(session, &err) : open_session(session, &err);
+    startup_forget(session);
     if (status != SQ_OK) {
         (void)fail_fatal(status, &err);
         session_fail(session, &err);
         return;
     }
+    if (is_relayed)
+        return;
     pgwire_put_authentication_ok(session->out);
     struct settings_row row;
     while (settings_next_changed(&session->settings, &row))
