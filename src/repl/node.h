@@ -89,6 +89,7 @@ struct repl_wait {
     struct sq_waker *waker;
     struct node_copy *copy;     /* of a replica's database; NULL: does not wait for one */
     struct repl_logger *logger; /* of a primary's; likewise */
+    uint64_t wanted;            /* the logger's */
 };
 void repl_wait_init(struct repl_wait *wait, struct sq_waker *waker);
 /* KNOWN: *ret_position. LATER: the waker will be called; ask again. NEVER: no log is kept, or the disk failed. */
