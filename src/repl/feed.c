@@ -138,7 +138,7 @@ static void feed_look(struct repl_feed *base, struct repl_feed_view *ret_view)
         sq_assert(host->log != NULL);
         ret_view->page_bytes = host->page_bytes;
         ret_view->begin = wal_log_begin(host->log);
-        ret_view->end = wal_log_end(host->log);
+        ret_view->end = host->ops->end_cb != NULL ? host->ops->end_cb(host) : wal_log_end(host->log);
     }
     pthread_mutex_unlock(&host->mutex);
 }

@@ -44,6 +44,8 @@ void repl_snapshot_done(struct repl_snapshot *snapshot);
 struct repl_feed_host_ops {
     /* READY needs a log. *ret_reason if FAILED, and may be touched otherwise. Under the mutex. */
     enum repl_feed_state (*state_cb)(struct repl_feed_host *host, struct sq_error *ret_reason);
+    /* The end that others may see; NULL: the log's. READY, under the mutex. */
+    struct wal_position (*end_cb)(struct repl_feed_host *host);
     /* Fills `snapshot` (zeros), of the log's end or before. On the exchange's thread: may wait, for repl_feed_host_close() too, which
      * it must then notice. What is there after a failure is given back by the caller. */
     sq_status (*snapshot_cb)(struct repl_feed_host *host, struct sq_error *err, struct repl_snapshot *snapshot);

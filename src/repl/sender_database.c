@@ -10,15 +10,11 @@
  *     from anywhere: StartAt begins anew; NotWanted ─► TOLD; GONE ─Dropped─► freed
  *
  * Invariants
- *  1. What is sent is durable here: no file beyond the feed's end.
- *  2. Files follow each other: the first transaction of one is at most the one after `sent`, and if it is just that one, pre_checksum is
- *     sent.checksum. Anything else heals.
- *  3. `sent` moves only when the last byte of a file, or a Timeline, was put into the output: a status beyond it is a lie.
- *  4. A replica's durable position is passed on only from proof_txid on: where our log has been seen to have the replica's checksum, or what the replica has
+ *  1. What a replica says is looked at only if it belongs to the attempt that is on. `sent` moves only when the last byte of a file, or a Timeline, was put into
+ *     the output: a status beyond it is a lie, and breaks the protocol.
+ *  2. A replica's durable position is passed on only from proof_txid on: where our log has been seen to have the replica's checksum, or what the replica has
  *     verified against a file of ours.
- *  5. A replica that has what we have not is healed, but not while we may be behind ourselves: who writes never is; a replica is not if it has had everything
- *     later than the other one said its position, which some primary had before.
- *  6. At most REPL_SENDER_EXCHANGES_MAX exchanges are open; each belongs to a database in HEAL_PREPARES, _SUMS or _DATA. */
+ *  3. A name is announced only when the replica knows no other database of that name any more. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,7 +75,7 @@ void sender_database_work(struct sender_database *database)
     sq_list_push_back(&database->sender->work, &database->work_links);
 }
 
-static void delay(struct sender_database *database, int64_t delay_us)
+void sender_database_delay(struct sender_database *database, int64_t delay_us)
 {
     database->retry_at_us = database->sender->now_us + delay_us;
     sq_list_remove(&database->work_links);
@@ -87,7 +83,7 @@ static void delay(struct sender_database *database, int64_t delay_us)
 }
 
 /* Its place goes to the one that has waited longest. */
-static void close_exchange(struct sender_database *database)
+void sender_database_close_exchange(struct sender_database *database)
 {
     struct repl_sender *sender = database->sender;
     if (database->exchange == NULL)
@@ -103,7 +99,7 @@ static void close_exchange(struct sender_database *database)
 
 static void close_feed(struct sender_database *database)
 {
-    close_exchange(database);
+    sender_database_close_exchange(database);
     if (database->feed == NULL)
         return;
     pthread_mutex_lock(&database->sender->mutex);
@@ -118,7 +114,7 @@ static void close_feed(struct sender_database *database)
 /* Forgets what the replica was sent and has said of itself. */
 static void forget_attempt(struct sender_database *database)
 {
-    close_exchange(database);
+    sender_database_close_exchange(database);
     database->has_file = false;
     database->is_known = false;
     database->sent = (struct wal_position){0};
@@ -128,7 +124,7 @@ static void forget_attempt(struct sender_database *database)
     database->sample_count = 0;
 }
 
-static void give_up(struct sender_database *database, const struct sq_error *reason)
+void sender_database_give_up(struct sender_database *database, const struct sq_error *reason)
 {
     log_event(SQ_LOG_WARNING, database, "a replica cannot be fed", reason->text);
     free(database->reason);
@@ -139,10 +135,10 @@ static void give_up(struct sender_database *database, const struct sq_error *rea
     sender_database_work(database);
 }
 
-static void heal(struct sender_database *database, const char *reason)
+void sender_database_heal(struct sender_database *database, const char *reason)
 {
     log_event(SQ_LOG_INFO, database, "a replica has to heal", reason);
-    close_exchange(database);
+    sender_database_close_exchange(database);
     database->has_file = false;
     database->proof_txid = UINT64_MAX;
     database->phase = SENDER_HEAL_WAITS;
@@ -237,7 +233,7 @@ static sq_status take_start(struct sender_database *database, const struct repli
         sq_status status =
             source->ops->open_feed_cb(source, database->number, &database->wakeup.waker, &reason, &database->feed);
         if (status != SQ_OK) {
-            give_up(database, &reason);
+            sender_database_give_up(database, &reason);
             return SQ_OK;
         }
     }
@@ -255,7 +251,7 @@ static sq_status take_sums(struct sender_database *database, const struct replic
         numbers[i] = replication_sums_get(sums, i);
     database->next_page += (uint32_t)sums->count;
     if (database->exchange->ops->sums_cb(database->exchange, sums->first_page, numbers, sums->count, &reason) != SQ_OK)
-        give_up(database, &reason);
+        sender_database_give_up(database, &reason);
     return SQ_OK;
 }
 
@@ -267,13 +263,13 @@ static sq_status take_sums_end(struct sender_database *database, uint32_t page_c
     database->phase = SENDER_HEAL_DATA;
     database->offset = 0;
     if (database->exchange->ops->finish_cb(database->exchange, &reason) != SQ_OK)
-        give_up(database, &reason);
+        sender_database_give_up(database, &reason);
     else
         sender_database_work(database);
     return SQ_OK;
 }
 
-/* Invariant 3. */
+/* Invariant 1. */
 static bool is_possible(const struct sender_database *database, const struct replication_status *status)
 {
     const struct replication_position *written = &status->written;
@@ -289,7 +285,7 @@ static bool is_possible(const struct sender_database *database, const struct rep
     return true;
 }
 
-/* Invariant 4. */
+/* Invariant 2. */
 static void report_durable(struct sender_database *database)
 {
     struct repl_sender_owner *owner = database->sender->owner;
@@ -299,7 +295,7 @@ static void report_durable(struct sender_database *database)
 }
 
 /* From `txid` on the replica's positions are ours; what it has said may be among them. */
-static void note_proof(struct sender_database *database, ltx_txid txid)
+void sender_database_note_proof(struct sender_database *database, ltx_txid txid)
 {
     if (txid >= database->proof_txid)
         return;
@@ -322,7 +318,7 @@ static sq_status take_status(struct sender_database *database, const struct repl
         return SQ_OK;
     if (status->applied.txid == database->sent.txid && status->applied.txid > 0 &&
         status->applied.timeline == database->sent.timeline && status->applied.checksum != database->sent.checksum) {
-        heal(database, "the checksum of what it has applied is another one");
+        sender_database_heal(database, "the checksum of what it has applied is another one");
         return SQ_OK;
     }
     if (status->durable.txid > 0)
@@ -373,7 +369,7 @@ sq_status sender_database_take(struct sender_database *database, const struct re
 
 /* --- What the replica is told --- */
 
-static struct replication_message message_of(const struct sender_database *database, enum replication_type type)
+struct replication_message sender_message_of(const struct sender_database *database, enum replication_type type)
 {
     return (struct replication_message){.type = type, .number = database->number, .attempt = database->attempt};
 }
@@ -383,7 +379,7 @@ static void tell_end(struct sender_database *database, const struct repl_feed_vi
     struct repl_sender *sender = database->sender;
     if (database->has_told && is_same(&database->told, &view->end))
         return;
-    struct replication_message message = message_of(database, REPLICATION_POSITION);
+    struct replication_message message = sender_message_of(database, REPLICATION_POSITION);
     message.told = (struct replication_position_told){.page_bytes = view->page_bytes,
                                                       .end = sender_to_wire(&view->end),
                                                       .clock_us = sender->wall_us,
@@ -400,9 +396,9 @@ static void tell_end(struct sender_database *database, const struct repl_feed_vi
     database->samples[database->sample_count - 1].txid = view->end.txid;
 }
 
-static void tell_timeline(struct sender_database *database, uint64_t timeline, struct sq_buf *out)
+void sender_database_tell_timeline(struct sender_database *database, uint64_t timeline, struct sq_buf *out)
 {
-    struct replication_message message = message_of(database, REPLICATION_TIMELINE);
+    struct replication_message message = sender_message_of(database, REPLICATION_TIMELINE);
     sq_assert(timeline > database->sent.timeline);
     message.timeline = (struct replication_timeline){.timeline = timeline, .after_txid = database->sent.txid};
     replication_put(out, &message);
@@ -423,177 +419,10 @@ void sender_database_woken(struct sender_database *database, struct sq_buf *out)
     publish(database);
 }
 
-/* --- FOLLOW --- */
-
-enum relation {
-    RELATION_SAME,
-    RELATION_BEHIND,
-    RELATION_AHEAD,
-    RELATION_DIVERGED,
-};
-
-/* The transaction after which timeline `at` has says ended for us. */
-static bool timeline_end(const struct sender_database *database, const struct wal_position *at, ltx_txid *ret_txid)
-{
-    if (at->txid > 0)
-        return database->feed->ops->timeline_end_cb(database->feed, at->timeline, ret_txid);
-    *ret_txid = 0; /* nothing is on every timeline */
-    return true;
-}
-
-/* Invariant 5: we have had everything since the replica was where it is. */
-static bool is_settled(const struct sender_database *database, const struct repl_feed_view *view)
-{
-    return view->age_us <= database->sender->now_us - database->sent_us;
-}
-
-static enum relation relate(const struct sender_database *database, const struct repl_feed_view *view)
-{
-    const struct wal_position *at = &database->sent;
-    ltx_txid timeline_txid = 0;
-    bool is_ours = (at->txid == 0 || database->incarnation == view->incarnation) &&
-                   timeline_end(database, at, &timeline_txid) && at->txid <= timeline_txid;
-    if (is_ours && at->txid < view->begin.txid)
-        return RELATION_DIVERGED; /* too far behind: to heal leads forwards */
-    if (is_ours && at->txid == view->begin.txid)
-        is_ours = at->checksum == view->begin.checksum;
-    if (is_ours && at->txid == view->end.txid && at->checksum == view->end.checksum)
-        return RELATION_SAME;
-    if (is_ours && at->txid < view->end.txid)
-        return RELATION_BEHIND;
-    return is_settled(database, view) ? RELATION_DIVERGED : RELATION_AHEAD;
-}
-
-/* Whether the open file can be sent to who is at `sent` (invariants 1, 2), and a timeline may begin before it. */
-static const char *file_flaw(const struct sender_database *database)
-{
-    const struct repl_feed_file *file = &database->file;
-    ltx_txid end = 0;
-    if (file->min_txid == 0 || file->min_txid > database->sent.txid + 1 || file->max_txid <= database->sent.txid ||
-        file->bytes == 0)
-        return "the log has a gap";
-    /* The first file of a log that begins with nothing has no pre_checksum (docs/ltx.md). */
-    if (file->min_txid > 1 && file->min_txid == database->sent.txid + 1 &&
-        file->pre_checksum != database->sent.checksum)
-        return "its checksum is not the log's";
-    if (file->timeline == database->sent.timeline)
-        return NULL;
-    if (file->timeline < database->sent.timeline || !timeline_end(database, &database->sent, &end) ||
-        end != database->sent.txid)
-        return "a timeline ends within a file of the log";
-    return NULL;
-}
-
-static sq_status open_file(struct sender_database *database, const struct repl_feed_view *view, struct sq_buf *out,
-                           bool *ret_is_more)
-{
-    struct sq_error reason;
-    sq_status status = database->feed->ops->open_file_cb(database->feed, database->sent.txid, &reason, &database->file);
-    if (status == SQ_NOT_FOUND) {
-        delay(database, SENDER_RETRY_US); /* the log has changed since the look */
-        return SQ_OK;
-    }
-    if (status != SQ_OK) {
-        heal(database, reason.text);
-        return SQ_OK;
-    }
-    const char *flaw = file_flaw(database);
-    if (flaw != NULL) {
-        heal(database, flaw);
-        return SQ_OK;
-    }
-    if (database->file.max_txid > view->end.txid) {
-        delay(database, SENDER_RETRY_US); /* grew since the look, or compacted with what is not durable */
-        return SQ_OK;
-    }
-    ltx_txid proof = database->file.min_txid == database->sent.txid + 1 ? database->sent.txid : database->file.max_txid;
-    note_proof(database, proof);
-    if (database->file.timeline != database->sent.timeline)
-        tell_timeline(database, database->file.timeline, out);
-    database->has_file = true;
-    database->offset = 0;
-    *ret_is_more = true;
-    return SQ_OK;
-}
-
-static struct replication_message file_message(const struct sender_database *database, uint8_t flags)
-{
-    struct replication_message message = message_of(database, REPLICATION_FILE);
-    message.file = (struct replication_file){.flags = flags, .offset = database->offset};
-    if (database->offset == 0)
-        message.file.flags |= REPLICATION_FILE_FIRST;
-    return message;
-}
-
-static sq_status send_file(struct sender_database *database, struct sq_buf *out, struct sq_error *err)
-{
-    const struct repl_feed_file *file = &database->file;
-    uint64_t left = file->bytes - database->offset;
-    size_t length = left < REPL_CHUNK_BYTES_MAX ? (size_t)left : REPL_CHUNK_BYTES_MAX;
-    size_t before = sq_buf_length(out);
-    size_t got = 0;
-    struct sq_error reason;
-    struct replication_message message = file_message(database, length == left ? REPLICATION_FILE_LAST : 0);
-    message.file.min_txid = file->min_txid;
-    message.file.max_txid = file->max_txid;
-    message.file.timeline = file->timeline;
-    message.file.checksum = file->post_checksum;
-    message.file.incarnation = database->view_incarnation;
-    message.file.total_bytes = file->bytes;
-    size_t begun = replication_put_begin(out, &message);
-    if (!sq_buf_reserve(out, length))
-        return sq_buf_check(out, err);
-    sq_status status =
-        database->feed->ops->read_file_cb(database->feed, database->offset, sq_buf_tail(out), length, &reason, &got);
-    if (status != SQ_OK || got != length) {
-        sq_buf_truncate(out, before);
-        heal(database, status != SQ_OK ? reason.text : "a file of the log is too short");
-        return SQ_OK;
-    }
-    sq_buf_produce(out, length);
-    pgwire_end(out, begun);
-    database->offset += length;
-    if (length == left) {
-        database->has_file = false;
-        database->incarnation = database->view_incarnation;
-        database->sent_us = database->sender->now_us;
-        database->sent =
-            (struct wal_position){.timeline = file->timeline, .txid = file->max_txid, .checksum = file->post_checksum};
-    }
-    return SQ_OK;
-}
-
-static sq_status follow(struct sender_database *database, const struct repl_feed_view *view, struct sq_buf *out,
-                        struct sq_error *err, bool *ret_is_more)
-{
-    if (database->has_file) {
-        *ret_is_more = true;
-        return send_file(database, out, err);
-    }
-    switch (relate(database, view)) {
-    case RELATION_SAME:
-        note_proof(database, database->sent.txid);
-        if (view->end.timeline > database->sent.timeline)
-            tell_timeline(database, view->end.timeline, out);
-        return SQ_OK;
-    case RELATION_BEHIND:
-        return open_file(database, view, out, ret_is_more);
-    case RELATION_AHEAD:
-        delay(database, SENDER_LOOK_US);
-        return SQ_OK;
-    case RELATION_DIVERGED:
-        break;
-    }
-    heal(database, "its position is not in the log");
-    return SQ_OK;
-}
-
-/* --- HEAL_… --- */
-
 /* A database without a single transaction has no snapshot: the replica makes an empty one by taking it for another one. */
-static void replace_by_empty(struct sender_database *database, struct sq_buf *out)
+void sender_database_replace(struct sender_database *database, struct sq_buf *out)
 {
-    struct replication_message message = message_of(database, REPLICATION_DROPPED);
+    struct replication_message message = sender_message_of(database, REPLICATION_DROPPED);
     replication_put(out, &message);
     forget_name(database);
     close_feed(database);
@@ -602,113 +431,6 @@ static void replace_by_empty(struct sender_database *database, struct sq_buf *ou
     database->phase = SENDER_NEW;
     database->sender->new_count++;
     sender_database_work(database);
-}
-
-static void begin_exchange(struct sender_database *database, const struct repl_feed_view *view, struct sq_buf *out)
-{
-    struct repl_sender *sender = database->sender;
-    struct sq_error reason;
-    const struct wal_position *at = &database->sent; /* also if it is only what the replica believes */
-    bool is_ahead = at->txid > view->end.txid || at->timeline > view->end.timeline ||
-                    (at->txid > 0 && database->incarnation != view->incarnation);
-    if (is_ahead && !is_settled(database, view)) {
-        delay(database, SENDER_LOOK_US);
-        return;
-    }
-    if (view->end.txid == 0) {
-        replace_by_empty(database, out);
-        return;
-    }
-    if (sender->exchange_count == REPL_SENDER_EXCHANGES_MAX) {
-        sq_list_remove(&database->work_links);
-        sq_list_push_back(&sender->heal_waiting, &database->work_links);
-        return;
-    }
-    sq_status status =
-        database->feed->ops->exchange_cb(database->feed, &database->wakeup.waker, &reason, &database->exchange);
-    if (status != SQ_OK) {
-        give_up(database, &reason);
-        return;
-    }
-    sender->exchange_count++;
-    database->phase = SENDER_HEAL_PREPARES;
-    sender_database_work(database);
-}
-
-/* The snapshot is there: the replica is asked for its checksums. */
-static void tell_heal(struct sender_database *database, struct sq_buf *out)
-{
-    struct replication_message message = message_of(database, REPLICATION_HEAL);
-    database->exchange->ops->position_cb(database->exchange, &database->heal_position, &message.heal.page_bytes,
-                                         &message.heal.page_count);
-    sq_assert(database->heal_position.txid > 0);
-    message.heal.position = sender_to_wire(&database->heal_position);
-    replication_put(out, &message);
-    database->feed->ops->hold_cb(database->feed, database->heal_position.txid);
-    database->next_page = 1;
-    database->phase = SENDER_HEAL_SUMS;
-}
-
-static void exchange_has_ended(struct sender_database *database)
-{
-    close_exchange(database);
-    database->is_known = true;
-    database->sent = database->heal_position;
-    database->sent_us = database->sender->now_us;
-    database->incarnation = database->view_incarnation;
-    database->proof_txid = database->heal_position.txid;
-    database->phase = SENDER_FOLLOW;
-}
-
-static sq_status send_exchange(struct sender_database *database, struct sq_buf *out, struct sq_error *err,
-                               bool *ret_is_more)
-{
-    struct repl_exchange *exchange = database->exchange;
-    size_t before = sq_buf_length(out);
-    size_t got = 0;
-    struct sq_error reason;
-    struct replication_message message = file_message(database, REPLICATION_FILE_HEAL);
-    message.file.min_txid = database->heal_position.txid;
-    message.file.max_txid = database->heal_position.txid;
-    message.file.timeline = database->heal_position.timeline;
-    message.file.checksum = database->heal_position.checksum;
-    message.file.incarnation = database->view_incarnation;
-    size_t begun = replication_put_begin(out, &message);
-    if (!sq_buf_reserve(out, REPL_CHUNK_BYTES_MAX))
-        return sq_buf_check(out, err);
-    sq_status status = exchange->ops->read_cb(exchange, sq_buf_tail(out), REPL_CHUNK_BYTES_MAX, &reason, &got);
-    enum repl_exchange_state state =
-        status == SQ_OK ? exchange->ops->state_cb(exchange, &reason) : REPL_EXCHANGE_FAILED;
-    if (state == REPL_EXCHANGE_FAILED || (state == REPL_EXCHANGE_DATA && got == 0)) {
-        sq_buf_truncate(out, before);
-        if (state == REPL_EXCHANGE_FAILED)
-            give_up(database, &reason);
-        return SQ_OK;
-    }
-    sq_buf_produce(out, got);
-    database->offset += got;
-    if (state == REPL_EXCHANGE_END) {
-        replication_set_file_flags(out, begun, message.file.flags | REPLICATION_FILE_LAST);
-        exchange_has_ended(database);
-    }
-    pgwire_end(out, begun);
-    *ret_is_more = true;
-    return SQ_OK;
-}
-
-static sq_status exchange_step(struct sender_database *database, struct sq_buf *out, struct sq_error *err,
-                               bool *ret_is_more)
-{
-    struct sq_error reason;
-    sq_error_clear(&reason);
-    if (database->phase == SENDER_HEAL_DATA)
-        return send_exchange(database, out, err, ret_is_more);
-    enum repl_exchange_state state = database->exchange->ops->state_cb(database->exchange, &reason);
-    if (state == REPL_EXCHANGE_FAILED)
-        give_up(database, &reason);
-    else if (state == REPL_EXCHANGE_SUMS && database->phase == SENDER_HEAL_PREPARES)
-        tell_heal(database, out);
-    return SQ_OK;
 }
 
 /* --- Steps --- */
@@ -728,7 +450,7 @@ static sq_status feed_step(struct sender_database *database, struct sq_buf *out,
         return SQ_OK;
     case REPL_FEED_FAILED:
         database->feed->ops->reason_cb(database->feed, &reason);
-        give_up(database, &reason);
+        sender_database_give_up(database, &reason);
         return SQ_OK;
     case REPL_FEED_READY:
         break;
@@ -736,23 +458,19 @@ static sq_status feed_step(struct sender_database *database, struct sq_buf *out,
     database->view_incarnation = view.incarnation;
     tell_end(database, &view, out);
     if (database->phase == SENDER_FOLLOW)
-        return follow(database, &view, out, err, ret_is_more);
-    if (database->phase == SENDER_HEAL_WAITS) {
-        begin_exchange(database, &view, out);
-        return SQ_OK;
-    }
-    return exchange_step(database, out, err, ret_is_more);
+        return sender_feed_follow(database, &view, out, err, ret_is_more);
+    return sender_feed_heal(database, &view, out, err, ret_is_more);
 }
 
-/* Not before another one of the name has gone: the list was read while that happened, and is read again. */
+/* Invariant 3: not before another one of the name has gone; the list was read while that happened, and is read again. */
 static sq_status announce(struct sender_database *database, struct sq_buf *out, struct sq_error *err)
 {
     struct repl_sender *sender = database->sender;
-    struct replication_message message = message_of(database, REPLICATION_DATABASE);
+    struct replication_message message = sender_message_of(database, REPLICATION_DATABASE);
     size_t length = strlen(database->name);
     if (sq_map_get(&sender->by_name, database->name, length) != NULL) {
         sender->is_scan_due = true;
-        delay(database, SENDER_RETRY_US);
+        sender_database_delay(database, SENDER_RETRY_US);
         return SQ_OK;
     }
     sq_status status = sq_map_put(&sender->by_name, database->name, length, database, NULL);
@@ -767,7 +485,7 @@ static sq_status announce(struct sender_database *database, struct sq_buf *out, 
 
 static void tell_unavailable(struct sender_database *database, struct sq_buf *out)
 {
-    struct replication_message message = message_of(database, REPLICATION_UNAVAILABLE);
+    struct replication_message message = sender_message_of(database, REPLICATION_UNAVAILABLE);
     const char *reason = database->reason != NULL ? database->reason : "out of memory";
     message.reason = (struct pgwire_text){.data = reason, .length = strlen(reason)};
     replication_put(out, &message);
@@ -779,7 +497,7 @@ sq_status sender_database_step(struct sender_database *database, struct sq_buf *
                                bool *ret_is_more)
 {
     bool is_more = false;
-    struct replication_message message = message_of(database, REPLICATION_DROPPED);
+    struct replication_message message = sender_message_of(database, REPLICATION_DROPPED);
     switch (database->phase) {
     case SENDER_NEW:
         SQ_TRY(announce(database, out, err));

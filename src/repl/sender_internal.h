@@ -138,6 +138,29 @@ void sender_database_work(struct sender_database *database);
 void sender_database_figures(const struct sender_database *database, int64_t now_us,
                              struct repl_sender_figures *ret_figures);
 
+/* For sender_feed.c: */
+struct replication_message sender_message_of(const struct sender_database *database, enum replication_type type);
+/* Looks at it again after a while, if nothing happens before. */
+void sender_database_delay(struct sender_database *database, int64_t delay_us);
+/* A snapshot is needed. */
+void sender_database_heal(struct sender_database *database, const char *reason);
+/* There is no log or no snapshot: the replica is told, and begins anew later. */
+void sender_database_give_up(struct sender_database *database, const struct sq_error *reason);
+/* Its place goes to the one that has waited longest. */
+void sender_database_close_exchange(struct sender_database *database);
+/* From `txid` on the replica's positions are ours. */
+void sender_database_note_proof(struct sender_database *database, ltx_txid txid);
+void sender_database_tell_timeline(struct sender_database *database, uint64_t timeline, struct sq_buf *out);
+/* The replica drops it and begins with an empty one. */
+void sender_database_replace(struct sender_database *database, struct sq_buf *out);
+
+/* --- sender_feed.c: steps, with a log that is ready --- */
+
+SQ_MUST_USE sq_status sender_feed_follow(struct sender_database *database, const struct repl_feed_view *view,
+                                         struct sq_buf *out, struct sq_error *err, bool *ret_is_more);
+SQ_MUST_USE sq_status sender_feed_heal(struct sender_database *database, const struct repl_feed_view *view,
+                                       struct sq_buf *out, struct sq_error *err, bool *ret_is_more);
+
 /* --- sender.c --- */
 
 /* The replica, or whoever, knows a newer timeline. */

@@ -81,6 +81,11 @@ sq_status wal_fail(struct sq_error *err, int result, const char *what)
     return status;
 }
 
+bool wal_is_sync_failure(const struct sq_error *err)
+{
+    return err->engine_code == SQLITE_IOERR_FSYNC || err->engine_code == SQLITE_IOERR_DIR_FSYNC;
+}
+
 /* --- Opening ------------------------------------------------------------------------------------------------------ */
 
 static sq_status check_journal_mode(sqlite3 *connection, struct sq_error *err)

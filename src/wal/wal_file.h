@@ -21,6 +21,9 @@ struct wal_file;
 SQ_MUST_USE sq_status wal_file_new(struct sqlite3 *connection, struct sq_error *err, struct wal_file **ret_file);
 void wal_file_free(struct wal_file *file); /* NULL is allowed */
 
+/* Whether a failure of these functions was one of a sync: what was written may or may not be on disk. */
+bool wal_is_sync_failure(const struct sq_error *err);
+
 /* A place in the WAL: a generation, told by its salts, and how many frames of it. */
 struct wal_place {
     uint32_t salt1;

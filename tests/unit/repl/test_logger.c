@@ -1,8 +1,31 @@
 /* A primary's log: what is in it is what is in the database, transaction by transaction, through closes, checkpoints, disks that
  * are full and other processes that write. Crashes are in test_logger_crash.c, threads in test_logger_load.c. */
-#include "base/inject.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
 
 #include "../../lib/logger_fixture.h"
+
+int openat(int dir_fd, const char *path, int flags, ...);
+
+/* --- A disk that is full ------------------------------------------------------------------------------------------------ */
+
+static atomic_bool is_full; /* for the log's files: none can be made */
+
+/* This program's own stands before the C library's. */
+int openat(int dir_fd, const char *path, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    if ((flags & O_CREAT) != 0 && atomic_load(&is_full) && strstr(path, ".tmp") != NULL) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_openat, dir_fd, path, flags, mode);
+}
 
 static void checkpoint(bool is_restart)
 {
@@ -503,11 +526,6 @@ static void a_page_that_is_not_what_the_log_says_is_found(void **state)
 
 /* --- Trouble --------------------------------------------------------------------------------------------------------------- */
 
-static void inject(const char *what)
-{
-    WAL_OK(sq_inject_start(what, &wal_err));
-}
-
 static uint32_t log_frames(void)
 {
     return engine_durability_fill(logged_durability()).frame_count;
@@ -525,7 +543,7 @@ static void while_it_cannot_be_logged_the_wal_is_kept(void **state)
     copy_open(&copy);
     copy_heal(&copy);
     wait.waker = &copy.bell.waker;
-    inject("repl.log.before_commit:fail");
+    atomic_store(&is_full, true);
     for (int i = 0; i < 5; i++) {
         uint32_t before = log_frames();
         logged_exec_once("INSERT INTO t VALUES (randomblob(30000))");
@@ -547,7 +565,7 @@ static void while_it_cannot_be_logged_the_wal_is_kept(void **state)
     copy_open_again(&copy);
     copy_wait(&copy);
     logged_exec_once("INSERT INTO t VALUES (1)");
-    inject(NULL);
+    atomic_store(&is_full, false);
     checkpoint(true);
     copy_check(&copy);
     assert_false(logged_facts().is_failing);
@@ -566,22 +584,26 @@ static void a_log_that_cannot_be_opened_is_tried_again(void **state)
     copy_heal(&copy);
     copy_close(&copy);
     logged_close();
-    inject("repl.log.begin:fail");
+    char path[PATH_MAX + 32];
+    char aside[PATH_MAX + 32];
+    snprintf(path, sizeof(path), "%s/main.db-ltx", logged.dir);
+    snprintf(aside, sizeof(aside), "%s/aside", logged.dir);
+    assert_int_equal(rename(path, aside), 0);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600); /* a file in the place of the directory */
+    assert_true(fd >= 0);
+    close(fd);
     logged_open();
     copy_open_again(&copy);
-    do {
+    while (copy.feed->ops->look_cb(copy.feed, &view), view.state == REPL_FEED_PENDING)
         bell_wait(&copy.bell);
-        copy.feed->ops->look_cb(copy.feed, &view);
-    } while (view.state == REPL_FEED_PENDING);
     assert_int_equal(view.state, REPL_FEED_FAILED);
     assert_int_equal(repl_logger_state(logged_logger()), REPL_LOGGER_FAILED);
     logged_exec_once("INSERT INTO t VALUES (1)");
     assert_int_equal(engine_durability_checkpoint(logged_durability(), true, 0, &wal_err, &fill), SQ_IO);
-    inject(NULL);
-    do {
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rename(aside, path), 0);
+    while (copy.feed->ops->look_cb(copy.feed, &view), view.state != REPL_FEED_READY)
         bell_wait(&copy.bell);
-        copy.feed->ops->look_cb(copy.feed, &view);
-    } while (view.state != REPL_FEED_READY);
     copy_check(&copy);
     copy_done(&copy);
 }
