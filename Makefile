@@ -22,6 +22,7 @@
 #     make format       formats the C files
 #     make docs         writes docs/sqld.1, docs/configuration.md and docs/client-compatibility.md anew
 #     make install      PREFIX (/usr/local) and DESTDIR are respected
+#     make deb          a Debian package, into build-deb/
 #     make gdb          runs the server under gdb           make clean          removes everything built
 #     make deps         installs what all of this needs     DEPS=no             installs nothing
 
@@ -41,7 +42,7 @@ cmake = cmake -G Ninja -S .
 c_files = $$(git ls-files -co --exclude-standard '*.c' '*.h' | while read -r f; do [ -f "$$f" ] && echo "$$f"; done)
 
 .PHONY: all build run test unit integration venv check check-format check-rooms check-banned check-tables check-lint \
-	check-clang check-asan check-tsan check-fuzz soak fuzz fuzzers bench compat compat-docs format docs install gdb \
+	check-clang check-asan check-tsan check-fuzz soak fuzz fuzzers bench compat compat-docs format docs install deb gdb \
 	clean deps deps-build deps-test deps-check deps-bench deps-compat
 .NOTPARALLEL:
 
@@ -82,6 +83,13 @@ gdb: build
 
 install: build
 	@DESTDIR=$(DESTDIR) cmake --install $(BUILD) --prefix $(PREFIX)
+
+# A build of its own: the paths in it are those below /usr.
+deb: deps-build
+	@CC=$${CC:-gcc} $(cmake) -B build-deb -DCMAKE_INSTALL_PREFIX=/usr $(CMAKE_ARGS) >/dev/null
+	@ninja -C build-deb --quiet sqld client sqld-exec
+	@cd build-deb && rm -f *.deb && cpack -G DEB >cpack.log 2>&1 || { cat cpack.log; exit 1; }
+	@ls build-deb/*.deb
 
 clean:
 	rm -rf build build-*

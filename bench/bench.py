@@ -271,8 +271,9 @@ class Bench:
             "sqlite": lambda: run_application(self.application, None, local, sql=sql, seconds=seconds, **options),
         }
         samples = {"dropin": Sample(), beside: Sample()}
-        for _ in range(self.options.rounds * DROPIN_TURNS):
-            for key, sum_of in samples.items():
+        for turn in range(self.options.rounds * DROPIN_TURNS):
+            # A B B A: who comes first finds another machine than who comes second.
+            for key, sum_of in sorted(samples.items(), reverse=turn % 2 == 1):
                 with self.turn(None if key == "sqlite" or place is local else self.sqld):
                     sample = runs[key]()
                 if sample.errors:

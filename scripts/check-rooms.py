@@ -43,6 +43,7 @@ LIBRARIES = [
     (re.compile(r"^openssl/"), re.compile(r"^(auth|pgclient)/|^net/tls[a-z_]*\.[ch]$")),
     (re.compile(r"^foundationdb/|^fdb_c"), re.compile(r"^mvstore/[a-z_]*fdb[a-z_]*\.[ch]$")),
     (re.compile(r"^lmdb\.h$"), re.compile(r"^mvstore/[a-z_]*lmdb[a-z_]*\.[ch]$")),
+    (re.compile(r"^lz4\.h$"), re.compile(r"^wal/ltx[a-z_]*\.c$")),
     (re.compile(r"^systemd/"), re.compile(r"^server/")),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.M)

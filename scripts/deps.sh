@@ -17,6 +17,7 @@ build ninja-build:ninja                 runs the build
 build pkg-config:pkg-config             finds the libraries
 build libsqlite3-dev                    the SQL engine, 3.40 or later
 build libssl-dev                        TLS, SCRAM: OpenSSL 3
+build liblz4-dev                        compresses pages in the log
 build libsystemd-dev                    tells systemd when the server is ready
 test  libcmocka-dev                     unit tests
 test  python3                           the test runner, the checks

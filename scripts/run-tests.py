@@ -105,7 +105,7 @@ def unit_programs(build):
     """One program for each source: a binary whose source has gone is not run."""
     for source in sorted((ROOT / "tests" / "unit").glob("*/test_*.c")):
         yield build / "tests" / f"unit_{source.parent.name}_{source.stem}"
-    for folder in ("fault", "crash"):
+    for folder in ("fault", "crash", "sim"):
         for source in sorted((ROOT / "tests" / folder).glob(f"{folder}_*.c")):
             yield build / "tests" / f"unit_{source.stem}"
 

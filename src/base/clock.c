@@ -19,6 +19,12 @@ int64_t sq_clock_now_us(void)
     return now_us > 0 ? now_us : 1;
 }
 
+int64_t sq_clock_coarse_us(void)
+{
+    int64_t now_us = read_us(CLOCK_MONOTONIC_COARSE);
+    return now_us > 0 ? now_us : 1;
+}
+
 int64_t sq_clock_wall_us(void)
 {
     return read_us(CLOCK_REALTIME);

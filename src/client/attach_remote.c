@@ -156,8 +156,13 @@ static int attach_file(struct client_statement *statement, const char *file, con
     int code;
     if (client_databases_has(remote, schema)) /* before a file is made */
         code = client_error_set(remote, SQLITE_ERROR, "database %s is already in use", schema);
-    else if (file[0] == '\0' || strcmp(file, NATIVE_MEMORY_DATABASE) == 0)
-        code = attach_fileless(remote, file, schema);
+    else if (name.share != NULL)
+        code = client_error_set(
+            remote, SQLITE_ERROR,
+            "unable to attach '%s': a database that is shared in the server's memory cannot be attached", file);
+    else if (file[0] == '\0' || (name.database != NULL && strcmp(name.database, NATIVE_MEMORY_DATABASE) == 0) ||
+             strcmp(file, NATIVE_MEMORY_DATABASE) == 0)
+        code = attach_fileless(remote, file[0] == '\0' ? file : NATIVE_MEMORY_DATABASE, schema);
     else if (name.place == CLIENT_LOCAL || name.place == CLIENT_LOCAL_THOUGH_MAPPED)
         code = client_error_set(remote, SQLITE_ERROR,
                                 "unable to attach '%s': it is a local file, this is a remote database", file);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/calls_internal.h"
+#include "client/table.h"
 
 /* --- What is kept by number --- */
 
@@ -73,6 +74,7 @@ void client_calls_rest(struct client_remote *remote)
 /* All of it: the server is gone. */
 static void release_all(struct client_calls *calls)
 {
+    client_tables_release(calls);
     while (calls->result_count > 0)
         client_pointer_free(calls->results[--calls->result_count]);
     for (;;) {
@@ -90,10 +92,11 @@ static void release_all(struct client_calls *calls)
 
 /* --- Life --- */
 
-static void registration_free(struct client_registration *registration)
+void client_calls_unregister(struct client_registration *registration)
 {
     sq_list_remove(&registration->links);
     free(registration->name);
+    free(client_unconst(registration->body));
     free(registration);
 }
 
@@ -109,6 +112,11 @@ bool client_calls_new(struct client_remote *remote)
     sq_map_init(&calls->collations);
     sq_map_init(&calls->kept);
     sq_map_init(&calls->aggregates);
+    sq_map_init(&calls->modules);
+    sq_map_init(&calls->tables);
+    sq_map_init(&calls->cursors);
+    sq_list_init(&calls->table_list);
+    sq_list_init(&calls->cursor_list);
     sq_list_init(&calls->registrations);
     remote->calls = calls;
     return true;
@@ -120,6 +128,7 @@ void client_calls_free(struct client_remote *remote)
     if (calls == NULL)
         return;
     sq_assert(calls->depth == 0);
+    client_tables_release(calls);
     if (calls->hooks.rollback_cb != NULL && !remote->state.is_autocommit)
         calls->hooks.rollback_cb(calls->hooks.rollback_data);
     release_all(calls);
@@ -135,12 +144,19 @@ void client_calls_free(struct client_remote *remote)
     struct client_collation *collation;
     while ((collation = sq_map_next(&calls->collations, &at)) != NULL)
         collation->calls = NULL;
+    at = (struct sq_map_cursor){0};
+    struct client_module *module;
+    while ((module = sq_map_next(&calls->modules, &at)) != NULL)
+        module->calls = NULL;
     SQ_LIST_FOREACH (i, &calls->registrations)
-        registration_free(SQ_CONTAINER_OF(i, struct client_registration, links));
+        client_calls_unregister(SQ_CONTAINER_OF(i, struct client_registration, links));
     sq_map_done(&calls->functions);
     sq_map_done(&calls->collations);
     sq_map_done(&calls->kept);
     sq_map_done(&calls->aggregates);
+    sq_map_done(&calls->modules);
+    sq_map_done(&calls->tables);
+    sq_map_done(&calls->cursors);
     free(calls->results);
     remote->calls = NULL;
     free(calls);
@@ -160,6 +176,16 @@ bool client_calls_have_functions(const struct client_remote *remote)
     return remote->calls != NULL && !sq_list_is_empty(&remote->calls->registrations);
 }
 
+bool client_calls_have_modules(const struct client_remote *remote)
+{
+    return remote->calls != NULL && remote->calls->modules.count > 0;
+}
+
+bool client_calls_have_tables(const struct client_remote *remote)
+{
+    return remote->calls != NULL && remote->calls->tables.count > 0;
+}
+
 bool client_calls_want_prepare(const struct client_remote *remote)
 {
     return remote->calls != NULL && remote->calls->hooks.authorizer_cb != NULL;
@@ -169,7 +195,7 @@ bool client_calls_want_end(const struct client_remote *remote)
 {
     const struct client_calls *calls = remote->calls;
     return calls != NULL && (calls->kept.count > 0 || calls->aggregates.count > 0 || calls->result_count > 0 ||
-                             client_calls_want_single_rows(remote, true));
+                             calls->cursors.count > 0 || client_calls_want_single_rows(remote, true));
 }
 
 /* --- Registrations --- */
@@ -193,10 +219,19 @@ bool client_calls_register(struct client_calls *calls, const char *name, const s
     }
     *made = *what;
     made->name = copy;
+    if (what->body != NULL) {
+        void *body = malloc(what->body_bytes);
+        if (body == NULL) {
+            free(made);
+            free(copy);
+            return false;
+        }
+        made->body = memcpy(body, what->body, what->body_bytes);
+    }
     SQ_LIST_FOREACH (i, &calls->registrations) {
         struct client_registration *old = SQ_CONTAINER_OF(i, struct client_registration, links);
         if (is_same(old, made))
-            registration_free(old);
+            client_calls_unregister(old);
     }
     sq_list_init(&made->links);
     sq_list_push_back(&calls->registrations, &made->links);
@@ -205,6 +240,11 @@ bool client_calls_register(struct client_calls *calls, const char *name, const s
 
 static int replay_one(struct client_remote *remote, const struct client_registration *registration)
 {
+    if (registration->kind == CLIENT_MODULE)
+        return client_module_tell(remote, registration->name, registration->number, registration->version,
+                                  registration->bits);
+    if (registration->kind == CLIENT_DROP_MODULES)
+        return client_modules_tell_drop(remote, registration->body, registration->body_bytes);
     static const enum native_op ops[] = {
         [CLIENT_FUNCTION] = NATIVE_FUNCTION,
         [CLIENT_COLLATION] = NATIVE_COLLATION,
@@ -284,6 +324,10 @@ static client_call *const calls_by_kind[] = {
     [NATIVE_CALL_TRACE] = client_call_trace,
     [NATIVE_CALL_AUXDATA_FREE] = call_auxdata_free,
     [NATIVE_CALL_AGGREGATE_FREE] = call_aggregate_free,
+    [NATIVE_CALL_METHOD] = client_call_method,
+    [NATIVE_CALL_TABLE_FREE] = client_call_table_free,
+    [NATIVE_CALL_CURSOR_FREE] = client_call_cursor_free,
+    [NATIVE_CALL_TABLE_ROLLBACK] = client_call_table_rollback,
 };
 
 void client_calls_serve(struct client_remote *remote, const uint8_t *body, size_t length)

@@ -15,6 +15,12 @@ bool client_calls_new(struct client_remote *remote);
  * called. The shadow is closed next: it calls the destructors of functions and collations, in SQLite's order. NULL
  * `calls` is allowed. */
 void client_calls_free(struct client_remote *remote);
+/* sqlite3_close() begins: virtual tables of the application's are disconnected, as far as no statement uses them. */
+void client_tables_disconnect(struct client_remote *remote);
+/* Whether there are modules of the application's at all. */
+bool client_calls_have_modules(const struct client_remote *remote);
+/* Whether tables of them are connected. */
+bool client_calls_have_tables(const struct client_remote *remote);
 /* sqlite3_close() begins: tells a trace callback that wants to know. */
 void client_calls_trace_close(struct client_remote *remote);
 
@@ -36,7 +42,7 @@ bool client_calls_want_single_rows(const struct client_remote *remote, bool is_r
 bool client_calls_have_functions(const struct client_remote *remote);
 /* Whether statements must be compiled anew each time: the authorizer sees it. */
 bool client_calls_want_prepare(const struct client_remote *remote);
-/* Whether the end of a statement that only reads is the end of something of the application's (auxiliary data, groups, pointers), so
+/* Whether the end of a statement that only reads is the end of something of the application's (auxiliary data, groups, pointers, cursors), so
  * that the server must have ended it before sqlite3_reset() or sqlite3_finalize() returns. */
 bool client_calls_want_end(const struct client_remote *remote);
 

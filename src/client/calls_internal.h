@@ -8,6 +8,7 @@
  *   hooks.c       authorizer, progress, busy, commit, rollback, update, wal
  *   preupdate.c   the preupdate hook and its values
  *   trace.c       trace and profile
+ *   module.c      virtual tables, with the files of table.h
  *
  * Values and contexts. A callback gets real values of the real library: SQLite's own conversions, subtypes,
  * pointers, and sqlite3_value_dup() work on them. They come from statements of a connection in memory of their own,
@@ -56,11 +57,17 @@ struct client_auxiliary {
     bool is_new;     /* set in this call: the server does not know it yet */
 };
 
-/* The application has a function's context. */
+/* The application has a function's context, or that of a column. */
 struct client_context {
     sqlite3_context *real; /* of "sqld call"; NULL outside of it */
     struct client_handle *handle;
-    struct client_function *function;
+    /* What "sqld call" does. NULL: no call is being served. */
+    void (*run_cb)(struct client_context *context, int count, sqlite3_value **values);
+    struct client_function *function; /* NULL: it is a column's */
+    struct client_cursor *cursor;     /* of the column */
+    int column, column_result;
+    bool is_for_update; /* sqlite3_vtab_nochange(), unless there is a result */
+    bool has_result;
     enum native_function_part part;
     uint64_t aggregate_number;
     struct client_auxiliary *auxiliaries;
@@ -113,7 +120,13 @@ struct client_collation {
     void (*destroy_cb)(void *);
 };
 
-enum client_registration_kind { CLIENT_FUNCTION, CLIENT_COLLATION, CLIENT_OVERLOAD };
+enum client_registration_kind {
+    CLIENT_FUNCTION,
+    CLIENT_COLLATION,
+    CLIENT_OVERLOAD,
+    CLIENT_MODULE,
+    CLIENT_DROP_MODULES
+};
 
 /* What the server was told, in this order, and must be told again after a reconnection. */
 struct client_registration {
@@ -124,6 +137,10 @@ struct client_registration {
     int representation;
     uint32_t number; /* 0: deleted */
     enum native_function_kind function_kind;
+    int version;      /* of a module */
+    uint32_t bits;    /* likewise */
+    const void *body; /* of DROP_MODULES */
+    size_t body_bytes;
 };
 
 /* Auxiliary data, which the server has by number until it says that it is not needed any more. */
@@ -186,6 +203,11 @@ struct client_calls {
     size_t result_count;
     size_t result_cap;
     struct sq_list registrations;
+    struct sq_map modules;                  /* u32 -> struct client_module */
+    struct sq_map tables;                   /* u64 -> struct client_table */
+    struct sq_map cursors;                  /* u64 -> struct client_cursor */
+    struct sq_list table_list, cursor_list; /* the same, newest first */
+    int on_conflict;                        /* sqlite3_vtab_on_conflict() of the xUpdate that runs; 0: none does */
     struct client_hooks hooks;
 };
 
@@ -206,8 +228,9 @@ struct client_kept *client_calls_kept(struct client_calls *calls, uint64_t numbe
 /* Takes it out and destroys it. A number that is not there is none of our business: it was replaced. */
 void client_calls_release(struct client_calls *calls, uint64_t number);
 /* Notes what the server must be told again of `name`, instead of what was said before about the same thing; the name in
- * *what does not count. False: no memory. */
+ * *what does not count, a body is copied. False: no memory. */
 bool client_calls_register(struct client_calls *calls, const char *name, const struct client_registration *what);
+void client_calls_unregister(struct client_registration *registration);
 
 /* --- frame.c --- */
 
@@ -225,16 +248,26 @@ const char *client_frame_read_text(struct client_frame *frame, struct pgwire_cur
  * of row->stmt, until client_row_close(). */
 int client_row_open(struct client_frame *frame, struct client_row *row, const struct native_value *values,
                     size_t count);
-/* Calls the application's function, with frame->values as arguments and frame->context: SQLITE_ROW, and the result
+/* Calls frame->context.run_cb, for an application's function with frame->values as arguments and frame->context: SQLITE_ROW, and the result
  * is the column of *ret_row; or the function's error, which calls->values_db describes. client_row_close() follows
  * in both cases. */
 int client_row_call(struct client_frame *frame, size_t count, struct client_row **ret_row);
 void client_row_close(struct client_row *row);
 
+/* --- module.c --- */
+
+/* Tell the server. SQLITE_OK or an error, which is recorded. */
+int client_module_tell(struct client_remote *remote, const char *name, uint32_t number, int version, uint32_t bits);
+int client_modules_tell_drop(struct client_remote *remote, const void *body, size_t bytes);
+/* The server is gone: what it had of tables and cursors ends here. */
+void client_tables_release(struct client_calls *calls);
+
 /* --- function.c --- */
 
-/* Calls it: on the stack is "sqld call". */
-void client_function_run(struct client_context *context, int count, sqlite3_value **values);
+/* A result as the server is to have it; bytes are borrowed. `count`: of the arguments in frame->values. */
+void client_call_value_of(struct client_frame *frame, size_t count, sqlite3_value *result,
+                          struct native_value *ret_value);
+
 /* The memory of a group; NULL: there is none, and with `is_wanted` no memory. */
 struct client_aggregate *client_aggregate_find(struct client_calls *calls, uint64_t number, bool is_wanted);
 void client_aggregate_free(struct client_calls *calls, uint64_t number);
@@ -258,6 +291,7 @@ unsigned client_trace_events(const struct client_hooks *hooks);
 typedef void client_call(struct client_frame *frame, struct pgwire_cursor *cursor);
 client_call client_call_function, client_call_collation, client_call_authorizer, client_call_progress, client_call_busy,
     client_call_commit, client_call_rollback, client_call_update, client_call_preupdate, client_call_wal,
-    client_call_collation_needed, client_call_trace;
+    client_call_collation_needed, client_call_trace, client_call_method, client_call_table_free,
+    client_call_cursor_free, client_call_table_rollback;
 
 #endif

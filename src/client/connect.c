@@ -79,6 +79,8 @@ void client_disconnect(struct client_remote *remote)
 {
     pgclient_free(client_interrupt_take_client(remote));
     remote->connection_number++;
+    remote->ahead = NULL;
+    remote->ahead_count = 0;
 }
 
 /* Each answer says what the new connection thinks; `before` is what the application knows. */

@@ -26,9 +26,10 @@ static struct client_frame *frame_of(struct client_context *context)
 #define RESULT(name, ...)                                                                                              \
     void client_remote_##name(CLIENT_PARAMETERS(__VA_ARGS__))                                                          \
     {                                                                                                                  \
-        const struct client_context *context = context_of(a1);                                                         \
+        struct client_context *context = context_of(a1);                                                               \
         if (context == NULL)                                                                                           \
             return;                                                                                                    \
+        context->has_result = true;                                                                                    \
         a1 = context->real;                                                                                            \
         client_real.name(CLIENT_ARGUMENTS(__VA_ARGS__));                                                               \
     }
@@ -55,8 +56,11 @@ RESULT(sqlite3_result_zeroblob, sqlite3_context *, int)
 
 int client_remote_sqlite3_result_zeroblob64(sqlite3_context *handle, sqlite3_uint64 bytes)
 {
-    const struct client_context *context = context_of(handle);
-    return context != NULL ? client_real.sqlite3_result_zeroblob64(context->real, bytes) : SQLITE_MISUSE;
+    struct client_context *context = context_of(handle);
+    if (context == NULL)
+        return SQLITE_MISUSE;
+    context->has_result = true;
+    return client_real.sqlite3_result_zeroblob64(context->real, bytes);
 }
 
 /* https://sqlite.org/bindptr.html: the server keeps a number. */
@@ -67,6 +71,7 @@ void client_remote_sqlite3_result_pointer(sqlite3_context *handle, void *pointer
     if (context == NULL)
         return;
     struct client_frame *frame = frame_of(context);
+    context->has_result = true;
     client_calls_drop_result(frame->calls, SQ_STEAL(context->pointer));
     struct client_pointer *made = client_pointer_new(frame->remote, pointer, type, destroy_cb);
     if (made != NULL && client_calls_add_result(frame->calls, made)) {
@@ -78,10 +83,11 @@ void client_remote_sqlite3_result_pointer(sqlite3_context *handle, void *pointer
     }
 }
 
+/* https://sqlite.org/c3ref/vtab_nochange.html */
 int client_remote_sqlite3_vtab_nochange(sqlite3_context *handle)
 {
-    (void)handle; /* only methods of virtual tables are asked for columns that do not change */
-    return 0;
+    const struct client_context *context = context_of(handle);
+    return context != NULL && context->is_for_update && !context->has_result;
 }
 
 /* --- The statement's --- */
@@ -89,7 +95,7 @@ int client_remote_sqlite3_vtab_nochange(sqlite3_context *handle)
 void *client_remote_sqlite3_user_data(sqlite3_context *handle)
 {
     const struct client_context *context = context_of(handle);
-    return context != NULL ? context->function->user_data : NULL;
+    return context != NULL && context->function != NULL ? context->function->user_data : NULL;
 }
 
 sqlite3 *client_remote_sqlite3_context_db_handle(sqlite3_context *handle)
@@ -101,7 +107,7 @@ sqlite3 *client_remote_sqlite3_context_db_handle(sqlite3_context *handle)
 void *client_remote_sqlite3_aggregate_context(sqlite3_context *handle, int bytes)
 {
     struct client_context *context = context_of(handle);
-    if (context == NULL || context->part == NATIVE_PART_SCALAR)
+    if (context == NULL || context->function == NULL || context->part == NATIVE_PART_SCALAR)
         return NULL;
     struct client_aggregate *aggregate =
         client_aggregate_find(frame_of(context)->calls, context->aggregate_number, bytes > 0);
@@ -116,7 +122,7 @@ void *client_remote_sqlite3_aggregate_context(sqlite3_context *handle, int bytes
 int client_remote_sqlite3_aggregate_count(sqlite3_context *handle)
 {
     struct client_context *context = context_of(handle);
-    if (context == NULL || context->part == NATIVE_PART_SCALAR)
+    if (context == NULL || context->function == NULL || context->part == NATIVE_PART_SCALAR)
         return 0;
     const struct client_aggregate *aggregate =
         client_aggregate_find(frame_of(context)->calls, context->aggregate_number, false);
@@ -135,7 +141,8 @@ static struct client_auxiliary *auxiliary_find(struct client_context *context, i
 void *client_remote_sqlite3_get_auxdata(sqlite3_context *handle, int argument)
 {
     struct client_context *context = context_of(handle);
-    const struct client_auxiliary *auxiliary = context != NULL ? auxiliary_find(context, argument) : NULL;
+    const struct client_auxiliary *auxiliary =
+        context != NULL && context->function != NULL ? auxiliary_find(context, argument) : NULL;
     if (auxiliary == NULL)
         return NULL;
     const struct client_kept *kept = client_calls_kept(frame_of(context)->calls, auxiliary->number);
@@ -170,7 +177,7 @@ void client_remote_sqlite3_set_auxdata(sqlite3_context *handle, int argument, vo
 {
     struct client_context *context = context_of(handle);
     struct client_auxiliary *auxiliary = NULL;
-    if (context != NULL && argument >= 0 && argument <= UINT16_MAX)
+    if (context != NULL && context->function != NULL && argument >= 0 && argument <= UINT16_MAX)
         auxiliary = auxiliary_renew(context, argument);
     bool is_kept =
         auxiliary != NULL && client_calls_keep(frame_of(context)->calls, auxiliary->number, data, destroy_cb);

@@ -105,7 +105,7 @@ bool client_frame_read_values(struct client_frame *frame, struct pgwire_cursor *
         frame->value_cap = offset + count;
     }
     for (size_t i = 0; i < count; i++)
-        native_get_any(cursor, &frame->values[offset + i]);
+        native_get_argument(cursor, &frame->values[offset + i]);
     return !cursor->is_failed;
 }
 
@@ -170,8 +170,10 @@ static void value_function(sqlite3_context *context, int argument_count, sqlite3
         result_plain(context, &value->value);
     else if (value->kind == NATIVE_VALUE_POINTER)
         result_pointer(calls, context, value->number);
-    else
+    else if (value->kind == NATIVE_VALUE_ZEROBLOB)
         (void)client_real.sqlite3_result_zeroblob64(context, value->number);
+    else /* arguments.c knows what stands for NULL */
+        client_real.sqlite3_result_null(context);
     if (value->has_subtype)
         client_real.sqlite3_result_subtype(context, value->subtype);
 }
@@ -180,14 +182,14 @@ static void value_function(sqlite3_context *context, int argument_count, sqlite3
 static void call_function(sqlite3_context *real, int argument_count, sqlite3_value **arguments)
 {
     struct client_calls *calls = client_real.sqlite3_user_data(real);
-    if (calls->row == NULL || calls->row->frame->context.function == NULL) {
+    if (calls->row == NULL || calls->row->frame->context.run_cb == NULL) {
         client_real.sqlite3_result_error(real, "no call is being served", -1);
         return;
     }
     struct client_context *context = &calls->row->frame->context;
     sq_assert(context->real == NULL);
     context->real = real;
-    client_function_run(context, argument_count, arguments);
+    context->run_cb(context, argument_count, arguments);
     context->real = NULL;
 }
 
@@ -255,14 +257,14 @@ static int step(struct client_row *row, const struct native_value *values)
 
 int client_row_open(struct client_frame *frame, struct client_row *row, const struct native_value *values, size_t count)
 {
-    sq_assert(row == &frame->old_row || row == &frame->new_row);
+    sq_assert(row->frame == frame);
     int code = prepare(row, count, false);
     return code == SQLITE_OK ? step(row, values) : code;
 }
 
 int client_row_call(struct client_frame *frame, size_t count, struct client_row **ret_row)
 {
-    sq_assert(frame->context.function != NULL);
+    sq_assert(frame->context.run_cb != NULL);
     struct client_row *row = &frame->call_rows[count < CLIENT_ROWS_CACHED_MAX ? count : CLIENT_ROWS_CACHED_MAX];
     *ret_row = row;
     int code = prepare(row, count, true);

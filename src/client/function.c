@@ -7,6 +7,7 @@
 #include "client/calls_internal.h"
 #include "client/remote_api.h"
 #include "client/statement.h"
+#include "client/table.h"
 #include "client/utf16.h"
 
 /* --- Registration --- */
@@ -243,11 +244,13 @@ void client_aggregate_free(struct client_calls *calls, uint64_t number)
 
 /* --- Calls --- */
 
-void client_function_run(struct client_context *context, int count, sqlite3_value **values)
+static void run_function(struct client_context *context, int count, sqlite3_value **values)
 {
     sq_assert(context->function != NULL && context->real != NULL);
     const struct client_function function = *context->function; /* it may be replaced meanwhile */
     sqlite3_context *handle = (sqlite3_context *)(void *)context->handle;
+    struct client_arguments arguments;
+    client_arguments_enter(&arguments, SQ_CONTAINER_OF(context, struct client_frame, context), values, (size_t)count);
     switch (context->part) {
     case NATIVE_PART_SCALAR:
         function.scalar_cb(handle, count, values);
@@ -265,6 +268,7 @@ void client_function_run(struct client_context *context, int count, sqlite3_valu
         function.final_cb(handle);
         break;
     }
+    client_arguments_leave(&arguments);
 }
 
 static bool has_part(const struct client_function *function, uint8_t part)
@@ -329,7 +333,8 @@ static uint64_t pointer_number(struct client_frame *frame, size_t count, sqlite3
     return 0;
 }
 
-static void put_result(struct client_frame *frame, struct sq_buf *out, size_t count, sqlite3_value *result)
+void client_call_value_of(struct client_frame *frame, size_t count, sqlite3_value *result,
+                          struct native_value *ret_value)
 {
     struct native_value value = {.subtype = client_real.sqlite3_value_subtype(result)};
     value.has_subtype = value.subtype != 0;
@@ -357,7 +362,7 @@ static void put_result(struct client_frame *frame, struct sq_buf *out, size_t co
         value.kind = value.number != 0 ? NATIVE_VALUE_POINTER : NATIVE_VALUE_PLAIN;
         break;
     }
-    native_put_any(out, &value);
+    *ret_value = value;
 }
 
 static void put_auxiliaries(struct client_context *context, struct sq_buf *out)
@@ -384,7 +389,9 @@ static void call_and_answer(struct client_frame *frame, size_t count)
     struct sq_buf *out = client_call_answer_begin(remote);
     sq_buf_put_u8(out, code != SQLITE_ROW);
     if (code == SQLITE_ROW) {
-        put_result(frame, out, count, client_real.sqlite3_column_value(row->stmt, 0));
+        struct native_value value;
+        client_call_value_of(frame, count, client_real.sqlite3_column_value(row->stmt, 0), &value);
+        native_put_any(out, &value);
     } else {
         sq_buf_put_u32(out, (uint32_t)code);
         native_put_text(out, client_real.sqlite3_errmsg(frame->calls->values_db));
@@ -412,6 +419,7 @@ void client_call_function(struct client_frame *frame, struct pgwire_cursor *curs
         context->function = NULL;
         return;
     }
+    context->run_cb = run_function;
     context->part = (enum native_function_part)part;
     context->pointer = NULL;
     if (part == NATIVE_PART_STEP || part == NATIVE_PART_INVERSE) {
@@ -420,5 +428,6 @@ void client_call_function(struct client_frame *frame, struct pgwire_cursor *curs
             aggregate->count++;
     }
     call_and_answer(frame, count);
+    context->run_cb = NULL;
     context->function = NULL;
 }

@@ -45,6 +45,12 @@ void client_interrupt_pass_on(struct client_remote *remote)
         cancel(remote);
 }
 
+void client_interrupt_stop(struct client_remote *remote)
+{
+    if (!__atomic_load_n(&remote->is_cancel_sent, __ATOMIC_SEQ_CST))
+        cancel(remote);
+}
+
 /* Returns when those who are within cancel() now have left. They are other threads, never a signal handler of this one: that
  * has returned. sem_post() is the last thing that they do with the connection, and may be done in a signal handler. */
 static void wait_for_interrupters(struct client_remote *remote)

@@ -21,6 +21,8 @@ bool client_interrupt_is_raised(const struct client_remote *remote);
 
 /* Before a wait: an interrupt that came since the statement began is sent now. */
 void client_interrupt_pass_on(struct client_remote *remote);
+/* The server is to stop what it does, though the application has not asked for that: what it does is of no use any more. */
+void client_interrupt_stop(struct client_remote *remote);
 /* Before a request. False: the connection was lost. */
 bool client_interrupt_settle(struct client_remote *remote);
 /* Takes remote->client away from interrupts that are being sent, and returns it. */

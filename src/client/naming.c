@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,12 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/random.h"
 #include "base/utf8.h"
 #include "client/api.h"
-
-enum {
-    SQLITE_FILE_BYTES_MIN = 512
-}; /* of one that is not empty: the smallest page, https://sqlite.org/fileformat.html */
+#include "client/stub.h"
+#include "pgwire/native.h"
 
 static const char stub_start[] = "sqld-stub ";
 
@@ -31,6 +31,7 @@ void client_name_done(struct client_name *name)
     free(name->database);
     free(name->path);
     free(name->url);
+    free(name->share);
     *name = (struct client_name){.place = CLIENT_LOCAL};
 }
 
@@ -160,7 +161,12 @@ static sq_status query_read(const char *query, struct parsed *parsed, struct sq_
 static sq_status name_parse(const char *filename, int flags, const char *vfs, struct sq_error *err,
                             struct parsed *parsed)
 {
-    *parsed = (struct parsed){.has_vfs = vfs != NULL, .is_memory = (flags & SQLITE_OPEN_MEMORY) != 0};
+    *parsed = (struct parsed){
+        .has_vfs = vfs != NULL,
+        .is_memory = (flags & SQLITE_OPEN_MEMORY) != 0,
+        /* Other names of databases in memory are never shared: https://sqlite.org/inmemorydb.html */
+        .has_shared_cache = (flags & SQLITE_OPEN_SHAREDCACHE) != 0 && (flags & SQLITE_OPEN_URI) != 0,
+    };
     if (starts_with(filename, "file:")) {
         const char *path = filename + strlen("file:");
         if (starts_with(path, "//"))
@@ -176,6 +182,47 @@ static sq_status name_parse(const char *filename, int flags, const char *vfs, st
         return sq_fail(err, SQ_NOMEM, "a database's name");
     parsed->is_memory |= strcmp(parsed->path, ":memory:") == 0;
     return SQ_OK;
+}
+
+/* --- Memory --- */
+
+enum { KEY_DIGITS = 32 };
+
+/* A number that no other process has; a forked child is another process. */
+static void process_key(char to[KEY_DIGITS + 1])
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static uint8_t key[KEY_DIGITS / 2];
+    static pid_t key_pid; /* whose key it is; 0: nobody's */
+    pthread_mutex_lock(&mutex);
+    if (key_pid != getpid()) {
+        sq_random_fill(key, sizeof(key));
+        key_pid = getpid();
+    }
+    for (size_t i = 0; i < sizeof(key); i++)
+        (void)snprintf(to + 2 * i, 3, "%02x", key[i]);
+    pthread_mutex_unlock(&mutex);
+}
+
+static sq_status decide_memory(const struct client_naming *naming, const struct parsed *parsed, struct sq_error *err,
+                               struct client_name *name)
+{
+    if (naming->url == NULL || !naming->has_map_memory)
+        return SQ_OK;
+    name->place = CLIENT_REMOTE_MAPPED;
+    name->database = strdup(NATIVE_MEMORY_DATABASE);
+    if (parsed->has_shared_cache) {
+        char key[KEY_DIGITS + 1], digits[CLIENT_STUB_HASH_BYTES];
+        const char *const parts[] = {parsed->path};
+        process_key(key);
+        client_stub_hash(parts, 1, digits);
+        if (asprintf(&name->share, "%s%s", key, digits) < 0)
+            name->share = NULL;
+    }
+    if (name->database != NULL && (name->share != NULL || !parsed->has_shared_cache))
+        return SQ_OK;
+    client_name_done(name);
+    return sq_fail(err, SQ_NOMEM, "a database's name");
 }
 
 /* --- files --- */
@@ -209,7 +256,7 @@ static sq_status path_absolute(const char *path, struct sq_error *err, char **re
 /* The invariant of naming.h: only a file that cannot be a database is opened. */
 static bool is_stub(const char *path, const struct stat *info)
 {
-    if (!S_ISREG(info->st_mode) || info->st_size <= 0 || info->st_size >= SQLITE_FILE_BYTES_MIN)
+    if (!S_ISREG(info->st_mode) || info->st_size <= 0 || info->st_size >= CLIENT_DATABASE_FILE_BYTES_MIN)
         return false;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
@@ -387,10 +434,7 @@ sq_status client_naming_decide(const struct client_naming *naming, const char *f
     if (parsed.has_vfs || parsed.path[0] == '\0') {
         name.place = CLIENT_LOCAL;
     } else if (parsed.is_memory) {
-        bool is_mapped = naming->url != NULL && naming->has_map_memory && !parsed.has_shared_cache;
-        name.place = is_mapped ? CLIENT_REMOTE_MAPPED : CLIENT_LOCAL;
-        if (name.place == CLIENT_REMOTE_MAPPED && (name.database = strdup(":memory:")) == NULL)
-            return sq_fail(err, SQ_NOMEM, "a database's name");
+        SQ_TRY(decide_memory(naming, &parsed, err, &name));
     } else if ((exists = stat(parsed.path, &info) == 0) && is_stub(parsed.path, &info)) {
         name.place = CLIENT_REMOTE_STUB;
         name.has_file = true;

@@ -3,8 +3,8 @@
  * In this order:
  *   1. A URL (postgresql://, postgres://, sqld://), also behind "file:", is remote.
  *   2. A name with a VFS of its own (argument or ?vfs=) is local.
- *   3. An in-memory database is local; remote with SQLD_MAP_MEMORY=1 and SQLD_URL, unless its cache is to be shared. A
- *      temporary one ("") is local.
+ *   3. An in-memory database is local; remote with SQLD_MAP_MEMORY=1 and SQLD_URL. If its cache is to be shared, it is one
+ *      for all connections of this process that give it the same name. A temporary one ("") is local.
  *   4. A stub file is remote: a file of less than 512 bytes that begins with "sqld-stub ".
  *   5. Without SQLD_URL everything else is local.
  *   6. A name below a directory of SQLD_LOCAL, and what exists and is not a regular file, is local.
@@ -28,7 +28,11 @@
 
 #include "base/status.h"
 
-enum { CLIENT_DATABASE_NAME_MAX = 63 }; /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
+enum {
+    CLIENT_DATABASE_NAME_MAX = 63, /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
+    /* of a database file that is not empty: the smallest page, https://sqlite.org/fileformat.html */
+    CLIENT_DATABASE_FILE_BYTES_MIN = 512,
+};
 
 /* Directories with databases that belong to programs and libraries, not to the application's data. */
 #define CLIENT_NAMING_LOCAL_DEFAULT "/usr:/proc:/sys:/dev"
@@ -56,6 +60,7 @@ struct client_name {
     char *database; /* what it is called on the server; of a stub, if that does not say it; NULL: local, or a URL */
     char *path;     /* CLIENT_REMOTE_STUB and _MAPPED: the file, from the root; NULL: in memory */
     char *url;      /* CLIENT_REMOTE_URL: it, without "file:" */
+    char *share;    /* in memory, and shared: what it is known by to the server; NULL: not shared */
     int mode;       /* SQLITE_OPEN_READONLY, … that ?mode= of a URI says; 0: nothing */
     bool has_file;  /* there is a file of that name; for _MAPPED, what is in it was not looked at */
     bool is_empty;  /* and it is empty */

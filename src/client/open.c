@@ -13,12 +13,13 @@
 #include "client/auto_extension.h"
 #include "client/calls.h"
 #include "client/connect.h"
+#include "client/import.h"
 #include "client/remote_api.h"
 #include "client/stub.h"
 #include "client/unopened.h"
 #include "client/utf16.h"
 
-enum { MESSAGE_BYTES_MAX = 2048, URL_BYTES_MAX = 512, OPTIONS_BYTES_MAX = 64 };
+enum { MESSAGE_BYTES_MAX = 2048, URL_BYTES_MAX = 512, OPTIONS_BYTES_MAX = 96 };
 
 static const char cannot_open[] = "unable to open database file"; /* SQLite's own words */
 
@@ -47,8 +48,9 @@ static const char *stub_login(const struct client_naming *naming, const char *ur
 static sq_status open_file(const struct client_naming *naming, const struct client_name *name, int flags,
                            struct sq_error *err, struct client_remote **ret_remote)
 {
-    if (name->has_file && !name->is_empty && name->place == CLIENT_REMOTE_MAPPED)
-        return sq_fail(err, SQ_INVALID, "it has contents, and this version cannot import them (SQLD_IMPORT)");
+    bool is_mapped = name->has_file && !name->is_empty && name->place == CLIENT_REMOTE_MAPPED;
+    if (is_mapped || (naming->has_import && client_import_was_begun(name)))
+        SQ_TRY(client_import(naming, name, err));
     /* SQLite makes a database of an empty file even without SQLITE_OPEN_CREATE. */
     bool may_make = (flags & SQLITE_OPEN_CREATE) != 0 || name->is_empty;
     struct client_stub stub;
@@ -87,12 +89,18 @@ sq_status client_open_name(const struct client_naming *naming, const struct clie
     char *plain = is_url ? client_stub_url(name->url) : NULL;
     if (is_url && plain == NULL)
         return sq_fail(err, SQ_NOMEM, "a URL");
+    char options[OPTIONS_BYTES_MAX] = "";
+    if (name->share != NULL)
+        (void)snprintf(options, sizeof(options), "share=%s", name->share);
+    else if (is_url && (flags & SQLITE_OPEN_CREATE) != 0)
+        (void)snprintf(options, sizeof(options), "create");
     const struct client_connect what = {
         .url = is_url ? name->url : naming->url,
         .database = name->database,
         .filename = is_url ? plain : "",
-        .flags = flags,
-        .options = is_url && (flags & SQLITE_OPEN_CREATE) != 0 ? "create" : "",
+        /* mode=memory takes the place of the other modes: https://sqlite.org/uri.html */
+        .flags = name->share != NULL ? flags & ~SQLITE_OPEN_READONLY : flags,
+        .options = options,
     };
     sq_status status = client_remote_new(&what, err, ret_remote);
     free(plain);
@@ -265,6 +273,7 @@ int client_remote_sqlite3_close(sqlite3 *db)
     if (remote == NULL)
         return close_in_child(db);
     client_calls_trace_close(remote);
+    client_tables_disconnect(remote);
     if (is_in_use(remote) || remote->call_depth > 0)
         return client_remote_leave(
             remote, client_error_set(remote, SQLITE_BUSY,
@@ -280,6 +289,7 @@ int client_remote_sqlite3_close_v2(sqlite3 *db)
     if (remote == NULL)
         return close_in_child(db);
     client_calls_trace_close(remote);
+    client_tables_disconnect(remote);
     remote->is_closed = true;
     client_remote_leave_quietly(remote);
     (void)client_remote_reap(remote);

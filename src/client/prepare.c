@@ -85,7 +85,7 @@ static int ask_once(struct client_statement *statement, const char *sql, size_t 
         /* The facts are not known yet. How many rows to ask for goes by the best case, what a lost answer may mean by the
          * worst. */
         statement->facts = (struct native_facts){.is_readonly = true, .may_call = client_calls_have_functions(remote)};
-        client_statement_put_step(statement, out, true);
+        client_statement_put_step(statement, out, NATIVE_STEP_ANEW);
         statement->facts = (struct native_facts){.is_readonly = false};
         sq_buf_put_u32(out, 0);
         remote->risk = client_statement_risk(statement);

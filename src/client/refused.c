@@ -40,42 +40,7 @@ int client_remote_sqlite3_load_extension(sqlite3 *db, const char *file, const ch
     return code;
 }
 
-/* --- Virtual tables --- */
-
-static const char virtual_tables[] = "virtual tables of the application are";
-
-int client_remote_sqlite3_create_module(sqlite3 *db, const char *name, const sqlite3_module *module, void *data)
-{
-    return client_remote_sqlite3_create_module_v2(db, name, module, data, NULL);
-}
-
-int client_remote_sqlite3_create_module_v2(sqlite3 *db, const char *name, const sqlite3_module *module, void *data,
-                                           void (*destroy_cb)(void *))
-{
-    (void)name;
-    (void)module;
-    return refuse_and_destroy(db, virtual_tables, data, destroy_cb);
-}
-
-int client_remote_sqlite3_drop_modules(sqlite3 *db, const char **keep)
-{
-    (void)keep;
-    return refuse(db, "dropping modules is");
-}
-
-/* These are for methods of virtual tables only; SQLite says MISUSE to all others. */
-int client_remote_sqlite3_declare_vtab(sqlite3 *db, const char *sql)
-{
-    (void)db;
-    (void)sql;
-    return SQLITE_MISUSE;
-}
-
-int client_remote_sqlite3_vtab_on_conflict(sqlite3 *db)
-{
-    (void)db;
-    return SQLITE_MISUSE;
-}
+/* --- R*Tree --- */
 
 int client_remote_sqlite3_rtree_geometry_callback(sqlite3 *db, const char *name,
                                                   int (*callback)(sqlite3_rtree_geometry *, int, sqlite3_rtree_dbl *,

@@ -51,6 +51,7 @@
 #include "pgwire/native.h"
 
 struct client_calls;
+struct client_statement;
 
 /* SQLITE_IOERR with numbers of our own, for an application that wants to know (docs/client.md). LOST: the connection to the
  * server was lost; what was asked for was not done, and a transaction that was open was rolled back. UNKNOWN: whether it was
@@ -142,6 +143,8 @@ struct client_remote {
 
     struct client_error error;
     struct client_state state;
+    struct client_statement *ahead; /* whose next batches are on their way; NULL: none. ahead.h */
+    unsigned ahead_count;           /* so many of them: the next answers are theirs */
 
     /* --- statements: statement.h --- */
     struct sq_list statements; /* those of the application, newest first */
@@ -268,6 +271,14 @@ struct sq_buf *client_request_begin_on(struct client_remote *remote, enum native
  * error: facts and so on; empty after an error of our own.
  * If the connection is lost meanwhile, what became of the request is found out (outcome.h). */
 int client_request_end(struct client_remote *remote, struct native_answer *ret_answer, struct pgwire_cursor *ret_body);
+/* A request whose answer is waited for later, ahead.h: begun while the connection is there and no other answer is outstanding,
+ * and does nothing else. True: it was sent; its answer must be taken by client_answer_await() before any other request is. */
+struct sq_buf *client_request_begin_ahead(struct client_remote *remote, enum native_op op);
+bool client_request_end_ahead(struct client_remote *remote);
+/* As client_request_end(), but for a loss: nothing is found out about it. `grace_us` if it is not 0: a server that has been
+ * silent for so long is told to stop. */
+int client_answer_await(struct client_remote *remote, int64_t grace_us, struct native_answer *ret_answer,
+                        struct pgwire_cursor *ret_body);
 /* The same for a one-way request, which is sent at once or, with `is_lazy`, together with the next request. */
 int client_request_end_oneway(struct client_remote *remote, bool is_lazy);
 /* A one-way request that is a number, if there is a connection; it never waits and never connects. `is_lazy` as above. What

@@ -35,6 +35,8 @@
 int client_remote_db_config_switch(sqlite3 *db, int operation, int value, int *ret_value);
 int client_remote_db_config_main_name(sqlite3 *db, const char *name);
 int client_remote_db_config_lookaside(sqlite3 *db);
+/* So is sqlite3_vtab_config(): `value` is that of its operation, if it has one. */
+int client_remote_vtab_config(sqlite3 *db, int operation, int value);
 #pragma GCC visibility pop
 
 #endif

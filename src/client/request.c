@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "client/ahead.h"
 #include "client/calls.h"
 #include "client/connect.h"
 #include "client/interrupt.h"
@@ -78,7 +79,7 @@ bool client_remote_is_ready(struct client_remote *remote)
 {
     if (remote->client != NULL && (remote->call_depth > 0 || remote->is_connecting))
         return true;
-    if (remote->client != NULL && !look_for_loss(remote))
+    if (!client_ahead_make_way(remote) || (remote->client != NULL && !look_for_loss(remote)))
         return false;
     if (remote->client != NULL)
         return true;
@@ -107,9 +108,8 @@ struct sq_buf *client_request_begin(struct client_remote *remote, enum native_op
     return client_request_begin_on(remote, op, 0);
 }
 
-struct sq_buf *client_request_begin_on(struct client_remote *remote, enum native_op op, uint32_t connection_number)
+static struct sq_buf *message_begin(struct client_remote *remote, enum native_op op, bool is_ready)
 {
-    bool is_ready = get_ready(remote, op, connection_number);
     sq_buf_truncate(&remote->nowhere, 0);
     struct sq_buf *out = is_ready ? pgclient_out(remote->client) : &remote->nowhere;
     remote->is_request_dropped = !is_ready;
@@ -118,6 +118,11 @@ struct sq_buf *client_request_begin_on(struct client_remote *remote, enum native
     sq_buf_put_u32(out, 0);
     sq_buf_put_u8(out, (uint8_t)op);
     return out;
+}
+
+struct sq_buf *client_request_begin_on(struct client_remote *remote, enum native_op op, uint32_t connection_number)
+{
+    return message_begin(remote, op, get_ready(remote, op, connection_number));
 }
 
 /* Fills the length of the message that begins at `offset` in. False: it could not be written, and is taken out again. */
@@ -186,8 +191,9 @@ static int report_take(struct client_remote *remote, const struct pgwire_frame *
     return lose(remote, is_said ? CLIENT_LOSS_SAID : CLIENT_LOSS_BROKEN, text);
 }
 
-/* Waits for the answer that belongs to the request sent last, and serves calls meanwhile. */
-static int answer_wait(struct client_remote *remote, struct native_answer *ret_answer, struct pgwire_cursor *ret_body)
+/* Waits for the answer that belongs to the request sent last, and serves calls meanwhile. `grace_us`: client_answer_await(). */
+static int answer_wait(struct client_remote *remote, int64_t grace_us, struct native_answer *ret_answer,
+                       struct pgwire_cursor *ret_body)
 {
     uint32_t number = remote->connection_number;
     int64_t timeout_us = pgclient_target_read_timeout_us(remote->target);
@@ -197,8 +203,13 @@ static int answer_wait(struct client_remote *remote, struct native_answer *ret_a
         sq_error_clear(&err);
         __atomic_store_n(&remote->is_waiting, true, __ATOMIC_SEQ_CST);
         client_interrupt_pass_on(remote);
-        sq_status status = pgclient_receive(remote->client, timeout_us, &err, &frame);
+        sq_status status = pgclient_receive(remote->client, grace_us > 0 ? grace_us : timeout_us, &err, &frame);
         __atomic_store_n(&remote->is_waiting, false, __ATOMIC_SEQ_CST);
+        if (status == SQ_BUSY && grace_us > 0) {
+            grace_us = 0;
+            client_interrupt_stop(remote);
+            continue;
+        }
         if (status == SQ_BUSY)
             return lose(remote, CLIENT_LOSS_SILENT, "the server has been silent for longer than read_timeout");
         if (status != SQ_OK)
@@ -246,7 +257,7 @@ static int request_end(struct client_remote *remote, struct native_answer *ret_a
     memcpy(sent.key, remote->key, sizeof(sent.key));
     int code = request_send(remote);
     if (code == SQLITE_OK)
-        code = answer_wait(remote, ret_answer, ret_body);
+        code = answer_wait(remote, 0, ret_answer, ret_body);
     bool is_lost = remote->connection_number != sent.connection_number;
     return is_lost && !remote->is_connecting ? client_outcome_settle(remote, &sent, ret_answer) : code;
 }
@@ -263,6 +274,42 @@ int client_request_end(struct client_remote *remote, struct native_answer *ret_a
         *ret_answer = answer;
     if (ret_body != NULL)
         *ret_body = body;
+    return code;
+}
+
+struct sq_buf *client_request_begin_ahead(struct client_remote *remote, enum native_op op)
+{
+    sq_assert(remote->client != NULL && remote->call_depth == 0);
+    return message_begin(remote, op, true);
+}
+
+bool client_request_end_ahead(struct client_remote *remote)
+{
+    struct sq_error err;
+    sq_error_clear(&err);
+    struct sq_buf *out = pgclient_out(remote->client);
+    if (sq_buf_check(out, NULL) != SQ_OK) {
+        sq_buf_truncate(out, remote->request_offset);
+        return false;
+    }
+    sq_buf_set_u32(out, remote->request_offset + 1, (uint32_t)(sq_buf_length(out) - remote->request_offset - 1));
+    if (pgclient_send(remote->client, &err) != SQ_OK) {
+        remote->last_answer_us = 0; /* the next request looks */
+        return false;
+    }
+    remote->request_count++;
+    return true;
+}
+
+int client_answer_await(struct client_remote *remote, int64_t grace_us, struct native_answer *ret_answer,
+                        struct pgwire_cursor *ret_body)
+{
+    *ret_answer = (struct native_answer){.error_offset = -1};
+    *ret_body = pgwire_cursor_make(NULL, 0);
+    remote->is_settled = false;
+    remote->may_repeat = false;
+    int code = answer_wait(remote, grace_us, ret_answer, ret_body);
+    ret_answer->result = code;
     return code;
 }
 

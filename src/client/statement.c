@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ahead.h"
 #include "client/calls.h"
 #include "client/outcome.h"
 
@@ -56,6 +57,7 @@ static void statement_free(struct client_statement *statement)
     free(statement->row);
     free(statement->values);
     free(statement->batch);
+    client_ahead_forget(statement);
     client_real.sqlite3_free(statement->message);
     client_real.sqlite3_free(statement->pending.message);
     free(statement->sql);
@@ -181,9 +183,24 @@ static void tell_server(struct client_statement *statement)
         client_request_tell(statement->remote, NATIVE_FINALIZE, statement->number, true);
 }
 
+/* The same, and waits: virtual tables may end with it. */
+static void tell_and_wait(struct client_statement *statement)
+{
+    struct client_remote *remote = statement->remote;
+    if (statement->connection_number != remote->connection_number || remote->client == NULL)
+        return;
+    struct client_error error = client_error_take(remote);
+    sq_buf_put_u32(client_request_begin_on(remote, NATIVE_CLOSE, statement->connection_number), statement->number);
+    (void)client_request_end(remote, NULL, NULL);
+    client_error_put_back(remote, error);
+}
+
 static void forget(struct client_statement *statement)
 {
-    tell_server(statement);
+    if (statement->facts.may_call && client_calls_have_tables(statement->remote))
+        tell_and_wait(statement);
+    else
+        tell_server(statement);
     statement_free(statement);
 }
 
@@ -194,7 +211,9 @@ static bool is_worth_keeping(const struct client_statement *statement)
                     statement->kind == CLIENT_SQL_BEGIN || statement->kind == CLIENT_SQL_COMMIT;
     return is_plain && statement->connection_number == remote->connection_number && remote->client != NULL &&
            statement->generation == remote->state.generation && statement->sql_length <= CACHED_SQL_BYTES_MAX &&
-           !client_code_is_error(statement->code) && !remote->is_closed && !client_calls_want_prepare(remote);
+           !client_code_is_error(statement->code) && !remote->is_closed && !client_calls_want_prepare(remote) &&
+           /* it would keep its virtual tables connected */
+           !(statement->facts.may_call && client_calls_have_modules(remote));
 }
 
 void client_statement_discard(struct client_statement *statement)
@@ -266,6 +285,7 @@ static void trip(struct client_statement *statement)
     bool is_open = statement->batch_code == SQLITE_ROW && statement->connection_number == remote->connection_number;
     if (is_open)
         client_request_tell(remote, NATIVE_RESET_ASYNC, statement->number, true);
+    client_ahead_forget(statement);
     client_real.sqlite3_free(statement->pending.message);
     free(statement->pending.message16);
     statement->pending = (struct client_error){.code = SQLITE_ABORT_ROLLBACK, .offset = -1};

@@ -64,6 +64,15 @@ struct client_binding {
     bool is_borrowed;               /* the application's bytes, which it may change */
 };
 
+/* A batch that was read ahead, while something else had to be asked for: ahead.h. */
+enum { CLIENT_AHEAD_MAX = 2 }; /* batches */
+struct client_ahead_kept {
+    struct native_answer answer;
+    uint8_t *body; /* behind head and error */
+    size_t length;
+    struct client_error error; /* the answer's, if its result is one */
+};
+
 struct client_statement {
     struct client_remote *remote;
     sqlite3_stmt *handle; /* NULL while cached */
@@ -106,6 +115,11 @@ struct client_statement {
     sqlite3_value **values;      /* column_count: the same as values of the real library, where they were wanted */
     size_t value_count;          /* how many of them there are */
     struct client_error pending; /* an error that came behind rows */
+    struct client_ahead_kept kept[CLIENT_AHEAD_MAX];
+    unsigned kept_count;
+    uint8_t *taken;         /* the body that client_ahead_end() gave last */
+    bool is_interleaved;    /* since it began, other requests have come between its batches: it does not read ahead */
+    uint64_t request_count; /* remote->request_count when its last request was made */
 };
 
 /* --- statement.c --- */
@@ -162,8 +176,8 @@ void client_bindings_put(struct client_statement *statement, struct sq_buf *out)
 
 /* Whether rows are to be computed one at a time, when the application asks for them. */
 bool client_statement_is_single(const struct client_statement *statement);
-/* The fields of STEP from its flags on, up to the parameters. */
-void client_statement_put_step(struct client_statement *statement, struct sq_buf *out, bool is_anew);
+/* The fields of STEP from its flags (enum native_step_flag) on, up to the parameters. */
+void client_statement_put_step(struct client_statement *statement, struct sq_buf *out, uint8_t flags);
 /* What is unknown if the answer to its step is lost; also before its facts are there. */
 enum client_risk client_statement_risk(const struct client_statement *statement);
 /* Takes the rows of an answer whose result is `code`; facts have been read. False: it makes no sense, or no memory. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "client/ahead.h"
 #include "client/attach.h"
 #include "client/calls.h"
 #include "client/databases.h"
@@ -27,17 +29,18 @@ bool client_statement_is_single(const struct client_statement *statement)
 {
     const struct native_facts *facts = &statement->facts;
     /* One that writes computes all of its rows, and calls all of its functions, before it gives the first
-     * (https://sqlite.org/lang_returning.html). */
-    bool calls_by_row = facts->may_call && facts->is_readonly;
+     * (https://sqlite.org/lang_returning.html); but virtual tables see its end. */
+    bool calls_by_row = facts->may_call && (facts->is_readonly || client_calls_have_modules(statement->remote));
     return calls_by_row || facts->is_volatile || client_calls_want_single_rows(statement->remote, facts->is_readonly);
 }
 
-void client_statement_put_step(struct client_statement *statement, struct sq_buf *out, bool is_anew)
+void client_statement_put_step(struct client_statement *statement, struct sq_buf *out, uint8_t flags)
 {
-    uint32_t growths = statement->batch_count < BATCH_GROWTHS_MAX ? statement->batch_count : BATCH_GROWTHS_MAX;
+    uint32_t asked_count = statement->batch_count + client_ahead_count(statement);
+    uint32_t growths = asked_count < BATCH_GROWTHS_MAX ? asked_count : BATCH_GROWTHS_MAX;
     uint32_t rows = (uint32_t)BATCH_ROWS_FIRST << (growths * BATCH_GROWTH_SHIFT);
     uint32_t bytes = (uint32_t)BATCH_BYTES_FIRST << (growths * BATCH_GROWTH_SHIFT);
-    sq_buf_put_u8(out, is_anew ? NATIVE_STEP_ANEW : 0);
+    sq_buf_put_u8(out, flags);
     sq_buf_put_u32(out, client_statement_is_single(statement) ? 1 : rows);
     sq_buf_put_u32(out, bytes < BATCH_BYTES_MAX ? bytes : BATCH_BYTES_MAX);
 }
@@ -120,23 +123,35 @@ bool client_statement_take_no_rows(struct client_statement *statement, int code)
     return client_statement_take_batch(statement, code, &body);
 }
 
+/* Asks for the next rows and waits for them. */
+static int ask(struct client_statement *statement, bool is_anew, struct native_answer *ret_answer,
+               struct pgwire_cursor *ret_body)
+{
+    struct client_remote *remote = statement->remote;
+    struct sq_buf *out = client_request_begin_on(remote, NATIVE_STEP, statement->connection_number);
+    sq_buf_put_u32(out, statement->number);
+    client_statement_put_step(statement, out, is_anew ? NATIVE_STEP_ANEW : 0);
+    if (is_anew)
+        client_bindings_put(statement, out);
+    else
+        sq_buf_put_u32(out, NATIVE_PARAMETERS_KEPT);
+    remote->risk = client_statement_risk(statement);
+    return client_request_end(remote, ret_answer, ret_body);
+}
+
 /* The next rows of the server. SQLITE_OK: a batch has been taken. Else the error is recorded. */
 static int fetch_once(struct client_statement *statement, bool is_anew)
 {
     struct client_remote *remote = statement->remote;
     struct native_answer answer;
     struct pgwire_cursor body;
-    struct sq_buf *out = client_request_begin_on(remote, NATIVE_STEP, statement->connection_number);
-    sq_buf_put_u32(out, statement->number);
-    client_statement_put_step(statement, out, is_anew);
-    if (is_anew)
-        client_bindings_put(statement, out);
-    else
-        sq_buf_put_u32(out, NATIVE_PARAMETERS_KEPT);
-    remote->risk = client_statement_risk(statement);
+    int64_t from_us = sq_clock_now_us();
+    statement->is_interleaved = !is_anew && (statement->is_interleaved || client_ahead_is_interleaved(statement));
     statement->is_in_request = true;
-    int code = client_request_end(remote, &answer, &body);
+    int code = client_ahead_count(statement) > 0 ? client_ahead_end(statement, &answer, &body)
+                                                 : ask(statement, is_anew, &answer, &body);
     statement->is_in_request = false;
+    int64_t waited_us = remote->last_answer_us - from_us;
     if (client_code_is_error(code) && body.left == 0)
         return code;
     if (remote->is_settled)
@@ -148,6 +163,7 @@ static int fetch_once(struct client_statement *statement, bool is_anew)
     statement->generation = answer.generation;
     if (!client_statement_take_batch(statement, code, &body))
         return client_remote_lose(remote, "the server's answer makes no sense, or there is no memory");
+    client_ahead_begin(statement, waited_us);
     return SQLITE_OK;
 }
 
@@ -170,10 +186,13 @@ static int fetch(struct client_statement *statement, bool is_anew)
 static int stop(struct client_statement *statement)
 {
     struct client_remote *remote = statement->remote;
-    bool is_open = statement->batch_code == SQLITE_ROW;
+    bool is_open;
+    int code = client_ahead_stop(statement, &is_open);
     bool is_lost = remote->client == NULL || statement->connection_number != remote->connection_number;
     statement->rows_left = 0;
     statement->batch_code = SQLITE_DONE;
+    if (code != SQLITE_OK)
+        return code;
     if (!is_open || (is_lost && statement->facts.is_readonly))
         return SQLITE_OK;
     if (is_lost) /* and nobody has been told */
@@ -247,8 +266,9 @@ int client_statement_step(struct client_statement *statement)
     for (;;) {
         bool has_more = statement->rows_left > 0 || statement->batch_code == SQLITE_ROW;
         if (has_more && client_interrupt_is_raised(remote)) {
-            (void)stop(statement);
-            return end(statement, client_error_set(remote, SQLITE_INTERRUPT, NULL));
+            int code = stop(statement);
+            return end(statement,
+                       code == SQLITE_IOERR_SQLD_LOST ? code : client_error_set(remote, SQLITE_INTERRUPT, NULL));
         }
         if (statement->rows_left > 0) {
             if (client_statement_read_row(statement))

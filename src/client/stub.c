@@ -62,11 +62,24 @@ char *client_stub_url(const char *url)
     return copy;
 }
 
-void client_stub_origin(const char *path, char to[CLIENT_ORIGIN_BYTES])
+void client_stub_hash(const char *const *texts, size_t count, char to[CLIENT_STUB_HASH_BYTES])
 {
-    /* FNV-1a of 128 bits. Nobody gains by a collision: it would be with a path of one's own. */
+    /* FNV-1a of 128 bits. */
     const unsigned __int128 prime = (unsigned __int128)1 << 88 | 0x13b;
     unsigned __int128 hash = (unsigned __int128)0x6c62272e07bb0142 << 64 | 0x62b821756295c58d;
+    for (size_t i = 0; i < count; i++) {
+        for (const char *at = texts[i];; at++) {
+            hash = (hash ^ (unsigned char)*at) * prime;
+            if (*at == '\0')
+                break;
+        }
+    }
+    (void)snprintf(to, CLIENT_STUB_HASH_BYTES, "%016llx%016llx", (unsigned long long)(hash >> 64),
+                   (unsigned long long)hash);
+}
+
+void client_stub_origin(const char *path, char to[CLIENT_ORIGIN_BYTES])
+{
     char machine[64] = "", host[HOST_NAME_MAX + 1] = "";
     int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
     if (fd >= 0) { /* a machine without one has its name */
@@ -75,16 +88,9 @@ void client_stub_origin(const char *path, char to[CLIENT_ORIGIN_BYTES])
         (void)close(fd);
     }
     (void)gethostname(host, sizeof(host) - 1);
+    /* A collision would be with a path of one's own. */
     const char *const parts[] = {machine, host, path};
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        for (const char *at = parts[i];; at++) {
-            hash = (hash ^ (unsigned char)*at) * prime;
-            if (*at == '\0')
-                break;
-        }
-    }
-    (void)snprintf(to, CLIENT_ORIGIN_BYTES, "%016llx%016llx", (unsigned long long)(hash >> 64),
-                   (unsigned long long)hash);
+    client_stub_hash(parts, sizeof(parts) / sizeof(parts[0]), to);
 }
 
 /* --- Reading --- */
@@ -167,6 +173,47 @@ static sq_status stub_put(const struct client_stub *stub, const char *url, const
     if (status == SQ_OK && empty == NULL && link(name, stub->path) < 0 && errno != EEXIST)
         status = sq_fail_errno(err, errno, "'%s'", stub->path);
     (void)unlink(name);
+    return status;
+}
+
+/* The names in the directory of `path` are on disk; where that cannot be had, they are when the system writes them. */
+static void sync_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash != NULL ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    int fd = directory != NULL ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        (void)fsync(fd);
+        (void)close(fd);
+    }
+    free(directory);
+}
+
+sq_status client_stub_replace(const char *path, const char *url, const char *database, mode_t mode,
+                              struct sq_error *err)
+{
+    SQ_CLEANUP(freep) char *name = NULL;
+    SQ_CLEANUP(freep) char *plain = client_stub_url(url);
+    SQ_CLEANUP(freep) char *text = NULL;
+    if (plain == NULL || asprintf(&name, "%s.sqld-XXXXXX", path) < 0 ||
+        asprintf(&text, "%s%s\n%s%s\n", first_line, plain, database_word, database) < 0)
+        return sq_fail(err, SQ_NOMEM, "a stub file");
+    if (strlen(text) > STUB_BYTES_MAX)
+        return sq_fail(err, SQ_LIMIT, "URL and database's name are too long for a stub file");
+    int fd = mkostemp(name, O_CLOEXEC);
+    if (fd < 0)
+        return sq_fail_errno(err, errno, "'%s'", name);
+    sq_status status = write_all(fd, text, name, err);
+    if (status == SQ_OK && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+        status = sq_fail_errno(err, errno, "'%s'", name);
+    (void)close(fd);
+    sync_directory(path); /* what was done to the file before comes first */
+    if (status == SQ_OK && rename(name, path) < 0)
+        status = sq_fail_errno(err, errno, "'%s'", path);
+    if (status == SQ_OK)
+        sync_directory(path);
+    else
+        (void)unlink(name);
     return status;
 }
 

@@ -15,6 +15,8 @@
 #define SQ_CLIENT_STUB_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 #include "base/status.h"
 
@@ -32,13 +34,18 @@ SQ_MUST_USE sq_status client_stub_open(const char *path, const char *url, struct
                                        struct client_stub *ret_stub);
 /* The database has been made: adds the last line and unlocks. */
 SQ_MUST_USE sq_status client_stub_finish(struct client_stub *stub, const char *database, struct sq_error *err);
+/* Puts a whole stub, which is on disk, in the place of the file at `path`, at once. `mode`: its permissions. */
+SQ_MUST_USE sq_status client_stub_replace(const char *path, const char *url, const char *database, mode_t mode,
+                                          struct sq_error *err);
 /* Frees; a stub that is still to be finished is removed again. */
 void client_stub_done(struct client_stub *stub);
 
 /* `url` without its password, for writing down. NULL: no memory. The caller frees it. */
 char *client_stub_url(const char *url);
 
-enum { CLIENT_ORIGIN_BYTES = 33 };
+enum { CLIENT_STUB_HASH_BYTES = 33, CLIENT_ORIGIN_BYTES = CLIENT_STUB_HASH_BYTES };
+/* A number of 128 bits for some texts, in hexadecimal. Nobody must gain by a collision. */
+void client_stub_hash(const char *const *texts, size_t count, char to[CLIENT_STUB_HASH_BYTES]);
 /* The number that stands for a path on this machine (docs/protocol.md, `origin`), in hexadecimal. */
 void client_stub_origin(const char *path, char to[CLIENT_ORIGIN_BYTES]);
 

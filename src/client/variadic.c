@@ -120,12 +120,13 @@ int sqlite3_db_config(sqlite3 *db, int operation, ...)
 
 int sqlite3_vtab_config(sqlite3 *db, int operation, ...)
 {
-    if (client_handle_is_ours(db))
-        return SQLITE_MISUSE;
     va_list arguments;
     va_start(arguments, operation);
     struct words words = words_get(arguments);
     va_end(arguments);
+    if (client_handle_is_ours(db)) /* the other operations have no argument */
+        return client_remote_vtab_config(db, operation,
+                                         operation == SQLITE_VTAB_CONSTRAINT_SUPPORT ? (int)words.w[0] : 0);
     return client_real.sqlite3_vtab_config(db, operation, words.w[0], words.w[1], words.w[2], words.w[3]);
 }
 

@@ -8,7 +8,7 @@
  *                      empty name and ":memory:" (temporary databases; VACUUM uses one). VACUUM INTO is an ATTACH of a file: refused.
  *   PRAGMA             only those of the tables in pragma.c, and with a value only where a session may set it.
  *   functions          none that load code or make tokenizers from pointers.
- *   virtual tables     only the modules of the table below.
+ *   virtual tables     only the modules of the table below, and those of a native client's own, which run there.
  *   paths              PRAGMA database_list gives names of databases of this server instead.
  *
  * It also sees what a statement will leave behind, and what SQLite does not know: a few things write by statements of
@@ -32,13 +32,17 @@ static const char *const forbidden_functions[] = {"load_extension", "fts3_tokeni
 static const char *const allowed_modules[] = {"fts3",      "fts4",  "fts5",      "fts3tokenize", "fts4aux",
                                               "fts5vocab", "rtree", "rtree_i32", "geopoly"};
 
-static int authorize_module(const char *module)
+/* A client's own module keeps what it has in the client. A name that nobody has is for SQLite to refuse: "no such module". */
+static int authorize_module(const struct engine_connection *connection, const char *module)
 {
     for (size_t i = 0; i < sizeof(allowed_modules) / sizeof(allowed_modules[0]); i++) {
         if (sqlite3_stricmp(module, allowed_modules[i]) == 0)
             return SQLITE_OK;
     }
-    return SQLITE_DENY;
+    const struct engine_native_settings *native = &connection->native;
+    if (native->has_module_cb != NULL && native->has_module_cb(native->module_context, module))
+        return SQLITE_OK;
+    return connection->is_native && !engine_is_builtin_module(module) ? SQLITE_OK : SQLITE_DENY;
 }
 
 /* What the statement will leave behind: bits of enum engine_effect. */
@@ -203,7 +207,7 @@ int engine_authorize(void *context, int action, const char *first, const char *s
         }
         return SQLITE_OK;
     case SQLITE_CREATE_VTABLE:
-        return authorize_module(second);
+        return authorize_module(connection, second);
     case SQLITE_READ:
         return is_file_column(first, second) ? SQLITE_IGNORE : SQLITE_OK;
     default:

@@ -254,10 +254,11 @@ static sq_status configure_log(struct engine_connection *connection, struct sq_e
 static sq_status configure(struct engine_connection *connection, const struct engine_connection_options *options,
                            struct sq_error *err)
 {
-    static const struct {
+    const struct {
         int option;
         int value;
     } switches[] = {
+        {SQLITE_DBCONFIG_ENABLE_FKEY, options->has_foreign_keys},
         {SQLITE_DBCONFIG_DEFENSIVE, 1},
         {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
         {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
@@ -275,14 +276,12 @@ static sq_status configure(struct engine_connection *connection, const struct en
     sqlite3_busy_handler(db, on_busy, connection);
     if (!engine_database_is_private(connection->state.database))
         SQ_TRY(configure_log(connection, err));
-    if (engine_cache_bytes() > 0) {
+    /* No statement can be compiled while the schema of a shared database is locked: sqlite.org/sharedcache.html. */
+    if (engine_cache_bytes() > 0 && !engine_database_is_shared(connection->state.database)) {
         char cache[64];
         snprintf(cache, sizeof(cache), "PRAGMA cache_size=-%zu", engine_cache_bytes() / 1024); /* in KiB */
         SQ_TRY(exec_expecting(connection, cache, NULL, err));
     }
-    const char *foreign_keys = options->has_foreign_keys ? "PRAGMA foreign_keys=ON" : "PRAGMA foreign_keys=OFF";
-    SQ_TRY(exec_expecting(connection, foreign_keys, NULL, err));
-
     if (!connection->is_native) {
         sqlite3_limit(db, SQLITE_LIMIT_VARIABLE_NUMBER, ENGINE_PARAMETERS_MAX);
         SQ_TRY(add_functions(connection, options, err));

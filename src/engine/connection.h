@@ -80,6 +80,9 @@ struct engine_native_settings {
     int (*authorize_cb)(void *context, int action, const char *first, const char *second, const char *schema,
                         const char *trigger_or_view);
     void *authorize_context;
+    bool (*has_module_cb)(void *context, const char *name); /* modules that live in the client; NULL: none do */
+    void *module_context;
+    unsigned holder_number; /* engine_native_hold_schema() */
     int (*progress_cb)(void *context);
     void *progress_context;
     int progress_ops;  /* virtual-machine instructions between its calls; engine_native_set_progress() */

@@ -110,6 +110,9 @@ static inline void engine_connection_after(struct engine_connection *connection,
 /* A statement has failed with this result code. */
 void engine_connection_note_damage(struct engine_connection *connection, int result);
 
+/* Whether every connection of this library has a module of that name. Also true if that could not be found out. */
+bool engine_is_builtin_module(const char *name);
+
 /* sqlite.org/c3ref/set_authorizer.html; the policy is in authorizer.c. */
 int engine_authorize(void *context, int action, const char *first, const char *second, const char *schema,
                      const char *trigger_or_view);

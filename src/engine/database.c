@@ -2,6 +2,7 @@
  *
  *     DIR/sqld.lock       flock()ed by the server that owns the directory
  *     DIR/NAME.db         a database; NAME.db-wal and NAME.db-shm beside it are SQLite's
+ *     DIR/NAME.db-ltx/    files of the one who follows it (follower.h), which are removed and renamed with it
  *     DIR/NAME.origin     for whom it was made, in hexadecimal digits; most databases have none
  *
  * The directory itself is the list of databases: there is no second list that could disagree with it. The mutex guards
@@ -34,22 +35,28 @@
 
 #include "base/clock.h"
 #include "base/map.h"
+#include "engine/database_internal.h"
 #include "engine/durability.h"
 #include "engine/error.h"
+#include "engine/follower.h"
 #include "engine/memory.h"
 #include "engine/vfs.h"
 
 enum { ENGINE_PATH_MAX = 4096 };
 
 static const char database_suffix[] = ".db";
+static const char log_suffix[] = "-ltx";
 
 struct engine_registry {
     char data_dir[ENGINE_PATH_MAX];
     char default_name[ENGINE_DATABASE_NAME_MAX + 1];
     int lock_fd;
     int dir_fd;
+    struct engine_registry_watch *watch; /* or NULL */
+    struct engine_follower_factory *follower_factory;
     pthread_mutex_t mutex;
-    struct sq_map open; /* name -> struct engine_database */
+    struct sq_map open;   /* name -> struct engine_database */
+    struct sq_map shared; /* share -> struct engine_database: private ones */
 };
 
 struct engine_database {
@@ -57,7 +64,8 @@ struct engine_database {
     /* Relaxed: the schema itself comes through SQLite's own locks; a session sees the number no later than the commit's
      * answer, and what is missed by a moment is caught when the statement runs. */
     _Atomic uint64_t generation;
-    bool is_private;       /* in memory, and not in the map */
+    bool is_private; /* in memory, and not in `open` */
+    char share[ENGINE_SHARE_MAX + 1];
     size_t ref_count;      /* guarded by the registry's mutex */
     int64_t idle_since_us; /* likewise: when the last reference was given back */
     pthread_mutex_t start_mutex;
@@ -136,7 +144,7 @@ bool engine_database_name_is_valid(const char *name)
     return true;
 }
 
-static sq_status check_name(const char *name, struct sq_error *err)
+sq_status database_check_name(const char *name, struct sq_error *err)
 {
     if (engine_database_name_is_valid(name))
         return SQ_OK;
@@ -261,12 +269,17 @@ void engine_registry_close_idle(struct engine_registry *registry, int64_t idle_u
     pthread_mutex_unlock(&registry->mutex);
 }
 
+void engine_registry_set_follower_factory(struct engine_registry *registry, struct engine_follower_factory *factory)
+{
+    registry->follower_factory = factory;
+}
+
 SQ_DEFINE_FREEP(struct engine_registry, engine_registry_free)
 
-sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
-                               struct engine_registry **ret_registry)
+sq_status engine_registry_open_as_is(const char *data_dir, const char *default_name, struct sq_error *err,
+                                     struct engine_registry **ret_registry)
 {
-    SQ_TRY(check_name(default_name, err));
+    SQ_TRY(database_check_name(default_name, err));
     SQ_TRY(engine_vfs_register(engine_map_bytes, err));
     SQ_CLEANUP(engine_registry_freep) struct engine_registry *registry = calloc(1, sizeof(*registry));
     if (registry == NULL)
@@ -275,13 +288,35 @@ sq_status engine_registry_open(const char *data_dir, const char *default_name, s
     registry->dir_fd = -1;
     pthread_mutex_init(&registry->mutex, NULL);
     sq_map_init(&registry->open);
+    sq_map_init(&registry->shared);
     snprintf(registry->default_name, sizeof(registry->default_name), "%s", default_name);
     SQ_TRY(open_directory(registry, data_dir, err));
     SQ_TRY(lock_directory(registry, err));
+    *ret_registry = SQ_STEAL(registry);
+    return SQ_OK;
+}
+
+sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
+                               struct engine_registry **ret_registry)
+{
+    SQ_CLEANUP(engine_registry_freep) struct engine_registry *registry = NULL;
+    SQ_TRY(engine_registry_open_as_is(data_dir, default_name, err, &registry));
     if (!engine_database_exists(registry, default_name))
         SQ_TRY(engine_database_create(registry, default_name, err));
     *ret_registry = SQ_STEAL(registry);
     return SQ_OK;
+}
+
+void engine_registry_set_watch(struct engine_registry *registry, struct engine_registry_watch *watch)
+{
+    registry->watch = watch;
+}
+
+/* Under the mutex. */
+static void tell_watch(struct engine_registry *registry, const char *name, enum engine_registry_change change)
+{
+    if (registry->watch != NULL)
+        registry->watch->changed_cb(registry->watch, name, change);
 }
 
 void engine_registry_free(struct engine_registry *registry)
@@ -291,8 +326,9 @@ void engine_registry_free(struct engine_registry *registry)
     struct engine_database *database;
     while ((database = find_idle(registry, INT64_MAX)) != NULL)
         close_locked(registry, database);
-    sq_assert(registry->open.count == 0);
+    sq_assert(registry->open.count == 0 && registry->shared.count == 0);
     sq_map_done(&registry->open);
+    sq_map_done(&registry->shared);
     pthread_mutex_destroy(&registry->mutex);
     if (registry->lock_fd >= 0)
         close(registry->lock_fd);
@@ -301,9 +337,19 @@ void engine_registry_free(struct engine_registry *registry)
     free(registry);
 }
 
+pthread_mutex_t *database_registry_mutex(struct engine_registry *registry)
+{
+    return &registry->mutex;
+}
+
 const char *engine_registry_default_name(const struct engine_registry *registry)
 {
     return registry->default_name;
+}
+
+const char *engine_registry_data_dir(const struct engine_registry *registry)
+{
+    return registry->data_dir;
 }
 
 bool engine_database_exists(struct engine_registry *registry, const char *name)
@@ -357,10 +403,18 @@ sq_status engine_database_open(struct engine_registry *registry, const char *nam
     return status;
 }
 
-sq_status engine_database_new_private(struct engine_registry *registry, struct sq_error *err,
-                                      struct engine_database **ret_database)
+/* Under the mutex. */
+static sq_status open_private_locked(struct engine_registry *registry, const char *share, struct sq_error *err,
+                                     struct engine_database **ret_database)
 {
-    struct engine_database *database = calloc(1, sizeof(*database));
+    bool is_shared = share[0] != '\0';
+    struct engine_database *database = is_shared ? sq_map_get(&registry->shared, share, strlen(share)) : NULL;
+    if (database != NULL) {
+        database->ref_count++;
+        *ret_database = database;
+        return SQ_OK;
+    }
+    database = calloc(1, sizeof(*database));
     if (database == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a database in memory");
     database->registry = registry;
@@ -368,9 +422,31 @@ sq_status engine_database_new_private(struct engine_registry *registry, struct s
     database->ref_count = 1;
     pthread_mutex_init(&database->start_mutex, NULL);
     snprintf(database->name, sizeof(database->name), "%s", ENGINE_PRIVATE_NAME);
-    snprintf(database->path, sizeof(database->path), "%s", ENGINE_PRIVATE_NAME);
+    snprintf(database->share, sizeof(database->share), "%s", share);
+    /* https://sqlite.org/sharedcache.html, "Shared Cache And In-Memory Databases" */
+    snprintf(database->path, sizeof(database->path), is_shared ? "file:sqld-%s?mode=memory&cache=shared" : "%s",
+             is_shared ? share : ENGINE_PRIVATE_NAME);
+    if (is_shared && sq_map_put(&registry->shared, database->share, strlen(share), database, NULL) != SQ_OK) {
+        database_free(database);
+        return sq_fail(err, SQ_NOMEM, "out of memory for a database in memory");
+    }
     *ret_database = database;
     return SQ_OK;
+}
+
+sq_status engine_database_open_private(struct engine_registry *registry, const char *share, struct sq_error *err,
+                                       struct engine_database **ret_database)
+{
+    sq_assert(strlen(share) <= ENGINE_SHARE_MAX);
+    pthread_mutex_lock(&registry->mutex);
+    sq_status status = open_private_locked(registry, share, err, ret_database);
+    pthread_mutex_unlock(&registry->mutex);
+    return status;
+}
+
+bool engine_database_is_shared(const struct engine_database *database)
+{
+    return database->share[0] != '\0';
 }
 
 bool engine_database_is_private(const struct engine_database *database)
@@ -395,26 +471,46 @@ void engine_database_unref(struct engine_database *database)
     sq_assert(database->ref_count > 0);
     if (--database->ref_count == 0) {
         database->idle_since_us = sq_clock_now_us();
-        if (database->is_private)
+        if (database->is_private) {
+            if (engine_database_is_shared(database))
+                sq_map_remove(&registry->shared, database->share, strlen(database->share));
             database_free(database);
-        else if (engine_database_durability(database) == NULL)
+        } else if (engine_database_durability(database) == NULL) {
             close_locked(registry, database);
+        }
     }
     pthread_mutex_unlock(&registry->mutex);
+}
+
+SQ_DEFINE_FREEP(struct engine_durability, engine_durability_close)
+
+/* Under the start mutex. */
+static sq_status start(struct engine_database *database, struct sq_error *err)
+{
+    struct engine_follower_factory *factory = database->registry->follower_factory;
+    struct engine_follower *follower = NULL;
+    SQ_CLEANUP(engine_durability_closep) struct engine_durability *durability = NULL;
+    SQ_TRY(engine_durability_open(database->path, err, &durability));
+    if (factory != NULL)
+        SQ_TRY(factory->start_cb(factory, database, durability, err, &follower));
+    sq_status status = follower != NULL ? engine_durability_set_follower(durability, follower, err) : SQ_OK;
+    if (status != SQ_OK) {
+        follower->ops->closing_cb(follower);
+        follower->ops->closed_cb(follower, NULL);
+        return status;
+    }
+    atomic_store_explicit(&database->durability, SQ_STEAL(durability), memory_order_release);
+    return SQ_OK;
 }
 
 sq_status engine_database_start(struct engine_database *database, struct sq_error *err)
 {
     if (SQ_LIKELY(engine_database_durability(database) != NULL) || database->is_private)
         return SQ_OK;
-    struct engine_durability *durability = NULL;
     sq_status status = SQ_OK;
     pthread_mutex_lock(&database->start_mutex);
-    if (engine_database_durability(database) == NULL) {
-        status = engine_durability_open(database->path, err, &durability);
-        if (status == SQ_OK)
-            atomic_store_explicit(&database->durability, durability, memory_order_release);
-    }
+    if (engine_database_durability(database) == NULL)
+        status = start(database, err);
     pthread_mutex_unlock(&database->start_mutex);
     return status;
 }
@@ -444,9 +540,27 @@ const char *engine_database_path(const struct engine_database *database)
     return database->path;
 }
 
-/* Removes what may lie beside a database file. A WAL left over from a dropped database must never be replayed into a
- * new one of the same name. */
-static sq_status remove_companions(struct engine_registry *registry, const char *name, struct sq_error *err)
+/* Removes a directory of files; one that is not there is fine. */
+static sq_status remove_directory(const char *path, struct sq_error *err)
+{
+    int failure = 0;
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return errno == ENOENT ? SQ_OK : sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    for (const struct dirent *entry; failure == 0 && (entry = readdir(directory)) != NULL;) {
+        bool is_file = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+        if (is_file && unlinkat(dirfd(directory), entry->d_name, 0) != 0 && errno != ENOENT)
+            failure = errno;
+    }
+    closedir(directory);
+    if (failure == 0 && rmdir(path) != 0 && errno != ENOENT)
+        failure = errno;
+    return failure == 0 ? SQ_OK : sq_fail_errno(err, failure, "cannot remove '%s'", path);
+}
+
+/* Removes the files that may lie beside a database file. A WAL left over from a dropped database must never be replayed into
+ * a new one of the same name. */
+static sq_status remove_files(struct engine_registry *registry, const char *name, struct sq_error *err)
 {
     static const char *const suffixes[] = {"-wal", "-shm", "-journal"};
     char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 16];
@@ -459,6 +573,15 @@ static sq_status remove_companions(struct engine_registry *registry, const char 
     if (unlink(path) != 0 && errno != ENOENT)
         return sq_fail_errno(err, errno, "cannot remove '%s'", path);
     return SQ_OK;
+}
+
+/* The same, and its log. */
+static sq_status remove_companions(struct engine_registry *registry, const char *name, struct sq_error *err)
+{
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 16];
+    SQ_TRY(remove_files(registry, name, err));
+    make_path(registry, name, log_suffix, path, sizeof(path));
+    return remove_directory(path, err);
 }
 
 /* Makes the file with a real header in WAL mode, so that the database exists as soon as it has a name. */
@@ -491,7 +614,7 @@ static sq_status write_origin(struct engine_registry *registry, const char *name
 }
 
 /* "" if there is none, or none that could be read. */
-static void read_origin(struct engine_registry *registry, const char *name, char origin[ENGINE_ORIGIN_MAX + 1])
+void database_read_origin(struct engine_registry *registry, const char *name, char origin[ENGINE_ORIGIN_MAX + 1])
 {
     char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 16];
     make_origin_path(registry, name, path, sizeof(path));
@@ -502,8 +625,8 @@ static void read_origin(struct engine_registry *registry, const char *name, char
         close(fd);
 }
 
-static sq_status create_locked(struct engine_registry *registry, const char *name, const char *origin,
-                               struct sq_error *err)
+sq_status database_create_locked(struct engine_registry *registry, const char *name, const char *origin,
+                                 struct sq_error *err)
 {
     if (engine_database_exists(registry, name))
         return sq_fail_sql(err, SQ_EXISTS, "42P04", "database \"%s\" already exists", name);
@@ -515,16 +638,19 @@ static sq_status create_locked(struct engine_registry *registry, const char *nam
     sq_status status = initialise_file(path, err);
     if (status == SQ_OK)
         status = sync_directory(registry, err);
-    if (status != SQ_OK)
+    if (status != SQ_OK) {
         unlink(path);
-    return status;
+        return status;
+    }
+    tell_watch(registry, name, ENGINE_DATABASE_MADE);
+    return SQ_OK;
 }
 
 sq_status engine_database_create(struct engine_registry *registry, const char *name, struct sq_error *err)
 {
-    SQ_TRY(check_name(name, err));
+    SQ_TRY(database_check_name(name, err));
     pthread_mutex_lock(&registry->mutex);
-    sq_status status = create_locked(registry, name, "", err);
+    sq_status status = database_create_locked(registry, name, "", err);
     pthread_mutex_unlock(&registry->mutex);
     return status;
 }
@@ -541,6 +667,7 @@ static sq_status check_unused(struct engine_registry *registry, const char *name
         close_locked(registry, database);
         return SQ_OK;
     }
+    tell_watch(registry, name, ENGINE_DATABASE_WANTED_UNUSED);
     sq_status status = sq_fail_sql(err, SQ_BUSY, "55006", "database \"%s\" is being accessed by other users", name);
     sq_error_set_detail(err, "There are %zu other sessions using the database.", database->ref_count);
     return status;
@@ -557,6 +684,7 @@ static sq_status drop_locked(struct engine_registry *registry, const char *name,
      * that has lost its WAL and with it acknowledged commits. */
     if (unlink(path) != 0)
         return sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    tell_watch(registry, name, ENGINE_DATABASE_GONE);
     SQ_TRY(sync_directory(registry, err));
     SQ_TRY(remove_companions(registry, name, err));
     return SQ_OK;
@@ -586,8 +714,8 @@ static sq_status fold_wal(const char *path, struct sq_error *err)
     return status;
 }
 
-static sq_status rename_locked(struct engine_registry *registry, const char *name, const char *new_name,
-                               struct sq_error *err)
+sq_status database_rename_locked(struct engine_registry *registry, const char *name, const char *new_name,
+                                 struct sq_error *err)
 {
     SQ_TRY(check_unused(registry, name, err));
     if (strcmp(name, registry->default_name) == 0)
@@ -602,6 +730,12 @@ static sq_status rename_locked(struct engine_registry *registry, const char *nam
     SQ_TRY(remove_companions(registry, new_name, err));
     if (rename(path, new_path) != 0)
         return sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", path, new_path);
+    tell_watch(registry, name, ENGINE_DATABASE_GONE);
+    tell_watch(registry, new_name, ENGINE_DATABASE_MADE);
+    make_path(registry, name, log_suffix, path, sizeof(path));
+    make_path(registry, new_name, log_suffix, new_path, sizeof(new_path));
+    if (rename(path, new_path) != 0 && errno != ENOENT)
+        return sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", path, new_path);
     make_origin_path(registry, name, path, sizeof(path));
     make_origin_path(registry, new_name, new_path, sizeof(new_path));
     if (rename(path, new_path) != 0 && errno != ENOENT)
@@ -612,66 +746,57 @@ static sq_status rename_locked(struct engine_registry *registry, const char *nam
 sq_status engine_database_rename(struct engine_registry *registry, const char *name, const char *new_name,
                                  struct sq_error *err)
 {
-    SQ_TRY(check_name(new_name, err));
+    SQ_TRY(database_check_name(new_name, err));
     pthread_mutex_lock(&registry->mutex);
-    sq_status status = rename_locked(registry, name, new_name, err);
+    sq_status status = database_rename_locked(registry, name, new_name, err);
     pthread_mutex_unlock(&registry->mutex);
     return status;
 }
 
-/* --- Databases for clients with files of their own ------------------------------------------------------------------ */
+/* --- Files that come and go as they are ------------------------------------------------------------------------------ */
 
-/* `name` with `suffix` and a number behind it that no database has, counted from `first`. */
-static void find_free_name(struct engine_registry *registry, const char *name, const char *suffix, unsigned first,
-                           char free_name[ENGINE_DATABASE_NAME_MAX + 1])
+/* Moves the file of an unused database to `aside`, with what is in its WAL, or removes it. */
+static sq_status put_aside(struct engine_registry *registry, const char *name, const char *aside, struct sq_error *err)
 {
-    unsigned number = first;
-    do {
-        char end[ENGINE_DATABASE_NAME_MAX / 2];
-        int end_length = snprintf(end, sizeof(end), "%s%u", suffix, number++);
-        sq_assert(end_length > 0 && (size_t)end_length < sizeof(end));
-        snprintf(free_name, ENGINE_DATABASE_NAME_MAX + 1, "%.*s%s", ENGINE_DATABASE_NAME_MAX - end_length, name, end);
-    } while (engine_database_exists(registry, free_name));
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
+    SQ_TRY(check_unused(registry, name, err));
+    make_path(registry, name, "", path, sizeof(path));
+    if (aside != NULL)
+        SQ_TRY(fold_wal(path, err));
+    if ((aside != NULL ? rename(path, aside) : unlink(path)) != 0)
+        return sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    tell_watch(registry, name, ENGINE_DATABASE_GONE);
+    return sync_directory(registry, err);
 }
 
-static sq_status make_fresh(struct engine_registry *registry, const char *name, const char *origin,
-                            struct sq_error *err, char ret_name[ENGINE_DATABASE_NAME_MAX + 1])
+sq_status engine_database_remove(struct engine_registry *registry, const char *name, const char *aside,
+                                 struct sq_error *err)
 {
-    char made[ENGINE_DATABASE_NAME_MAX + 1];
-    snprintf(made, sizeof(made), "%s", name);
-    if (engine_database_exists(registry, name))
-        find_free_name(registry, name, "_", 2, made);
-    SQ_TRY(create_locked(registry, made, origin, err));
-    memcpy(ret_name, made, sizeof(made));
-    return SQ_OK;
-}
-
-static sq_status make_locked(struct engine_registry *registry, const char *name, bool is_fresh, const char *origin,
-                             struct sq_error *err, char ret_name[ENGINE_DATABASE_NAME_MAX + 1])
-{
-    if (is_fresh || !engine_database_exists(registry, name))
-        return make_fresh(registry, name, origin, err, ret_name);
-    char former[ENGINE_ORIGIN_MAX + 1];
-    read_origin(registry, name, former);
-    if (origin[0] == '\0' || strcasecmp(origin, former) != 0) {
-        snprintf(ret_name, ENGINE_DATABASE_NAME_MAX + 1, "%s", name);
-        return SQ_OK;
-    }
-    char kept[ENGINE_DATABASE_NAME_MAX + 1];
-    find_free_name(registry, name, "_deleted_", 1, kept);
-    sq_status status = strcmp(name, registry->default_name) == 0 ? SQ_BUSY : rename_locked(registry, name, kept, err);
-    if (status != SQ_OK && status != SQ_BUSY)
-        return status;
-    return make_fresh(registry, name, origin, err, ret_name);
-}
-
-sq_status engine_database_make(struct engine_registry *registry, const char *name, bool is_fresh, const char *origin,
-                               struct sq_error *err, char ret_name[ENGINE_DATABASE_NAME_MAX + 1])
-{
-    sq_assert(strlen(origin) <= ENGINE_ORIGIN_MAX);
-    SQ_TRY(check_name(name, err));
+    SQ_TRY(database_check_name(name, err));
     pthread_mutex_lock(&registry->mutex);
-    sq_status status = make_locked(registry, name, is_fresh, origin, err, ret_name);
+    sq_status status = engine_database_exists(registry, name) ? put_aside(registry, name, aside, err) : SQ_OK;
+    if (status == SQ_OK)
+        status = remove_companions(registry, name, err);
+    pthread_mutex_unlock(&registry->mutex);
+    return status;
+}
+
+sq_status engine_database_install(struct engine_registry *registry, const char *name, const char *file,
+                                  const char *aside, struct sq_error *err)
+{
+    char path[ENGINE_PATH_MAX + ENGINE_DATABASE_NAME_MAX + 8];
+    SQ_TRY(database_check_name(name, err));
+    make_path(registry, name, "", path, sizeof(path));
+    pthread_mutex_lock(&registry->mutex);
+    sq_status status = engine_database_exists(registry, name) ? put_aside(registry, name, aside, err) : SQ_OK;
+    if (status == SQ_OK)
+        status = remove_files(registry, name, err);
+    if (status == SQ_OK && rename(file, path) != 0)
+        status = sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", file, path);
+    if (status == SQ_OK)
+        tell_watch(registry, name, ENGINE_DATABASE_MADE);
+    if (status == SQ_OK)
+        status = sync_directory(registry, err);
     pthread_mutex_unlock(&registry->mutex);
     return status;
 }

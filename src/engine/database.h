@@ -1,7 +1,8 @@
 /* engine/database.h: the databases of a data directory.
  *
  * A data directory holds one plain SQLite file NAME.db for each database, and `sqld.lock`, which keeps a second server
- * out. NAME.origin beside it says for whom it was made, if somebody has said so. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
+ * out. NAME.origin beside it says for whom it was made, if somebody has said so; the files in NAME.db-ltx/ are its log, if one is kept.
+ * They go and move with it. The registry knows which databases exist; a `struct engine_database` is one of them while somebody uses it.
  *
  * Lifetime: the registry outlives every database; a database is counted with _ref/_unref, and one that is in use cannot
  * be dropped. Threads: all functions may be called from any thread. */
@@ -16,6 +17,7 @@
 #include "base/status.h"
 
 struct engine_durability;
+struct engine_follower_factory;
 struct engine_registry;
 struct engine_database;
 
@@ -24,6 +26,7 @@ struct engine_database;
 enum {
     ENGINE_DATABASE_NAME_MAX = 63, /* bytes, as PostgreSQL's NAMEDATALEN - 1 */
     ENGINE_ORIGIN_MAX = 32,        /* characters of an origin */
+    ENGINE_SHARE_MAX = 64,         /* of what a shared database in memory is known by */
 };
 
 /* Process-wide settings of SQLite; once, before anything else. `log_cb` (may be NULL) gets what SQLite logs about
@@ -41,10 +44,29 @@ size_t engine_cache_bytes(void);
 /* Opens (or makes) the data directory, locks it, and makes `default_name` if it does not exist. */
 SQ_MUST_USE sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
                                            struct engine_registry **ret_registry);
+/* The same without making any database. */
+SQ_MUST_USE sq_status engine_registry_open_as_is(const char *data_dir, const char *default_name, struct sq_error *err,
+                                                 struct engine_registry **ret_registry);
+/* One who wants to know which databases are made and dropped; a renamed one is both. Called under the registry's mutex, which
+ * it must not want: it takes a note. */
+enum engine_registry_change {
+    ENGINE_DATABASE_MADE,
+    ENGINE_DATABASE_GONE,
+    ENGINE_DATABASE_WANTED_UNUSED, /* it was to be dropped or renamed, but is in use: perhaps only by the one who watches */
+};
+struct engine_registry_watch {
+    void (*changed_cb)(struct engine_registry_watch *watch, const char *name, enum engine_registry_change change);
+};
+/* NULL: nobody. Before other threads use the registry, or after. */
+void engine_registry_set_watch(struct engine_registry *registry, struct engine_registry_watch *watch);
+/* Who follows the databases that are opened from now on (engine/follower.h); NULL: nobody. It outlives the registry. Before other threads
+ * use the registry. */
+void engine_registry_set_follower_factory(struct engine_registry *registry, struct engine_follower_factory *factory);
 /* All databases must have been given back. NULL is allowed. */
 void engine_registry_free(struct engine_registry *registry);
 
 const char *engine_registry_default_name(const struct engine_registry *registry);
+const char *engine_registry_data_dir(const struct engine_registry *registry); /* an absolute path */
 
 /* Whether a name can be a database's: 1..63 letters, digits, '_', '-', '.', not starting with '.' or '-'. The rule keeps names
  * inside the data directory and readable in a shell. */
@@ -53,11 +75,13 @@ bool engine_database_name_is_valid(const char *name);
 /* A counted reference to the database `name`. No such database: SQ_NOT_FOUND, 3D000. */
 SQ_MUST_USE sq_status engine_database_open(struct engine_registry *registry, const char *name, struct sq_error *err,
                                            struct engine_database **ret_database);
-/* A reference to a new, empty database in memory, which no file and no name belongs to: it is where its one connection is,
- * and has no durability point. */
-SQ_MUST_USE sq_status engine_database_new_private(struct engine_registry *registry, struct sq_error *err,
-                                                  struct engine_database **ret_database);
+/* A reference to a database in memory, which no file and no name belongs to; it has no durability point. `share` "": a new,
+ * empty one, which is where its one connection is. Else the one of all who say the same hexadecimal digits (ENGINE_SHARE_MAX
+ * at most), which is there while somebody has a connection to it: those share SQLite's cache, and its locks on tables. */
+SQ_MUST_USE sq_status engine_database_open_private(struct engine_registry *registry, const char *share,
+                                                   struct sq_error *err, struct engine_database **ret_database);
 bool engine_database_is_private(const struct engine_database *database);
+bool engine_database_is_shared(const struct engine_database *database); /* a private one, with `share` */
 void engine_database_ref(struct engine_database *database);
 void engine_database_unref(struct engine_database *database);
 
@@ -92,6 +116,14 @@ SQ_MUST_USE sq_status engine_database_make(struct engine_registry *registry, con
 /* Removes a database and its files. In use: SQ_BUSY, 55006. Not there: SQ_NOT_FOUND, 3D000. */
 SQ_MUST_USE sq_status engine_database_drop(struct engine_registry *registry, const char *name, struct sq_error *err);
 SQ_MUST_USE sq_status engine_database_rename(struct engine_registry *registry, const char *name, const char *new_name,
+                                             struct sq_error *err);
+
+/* For replicas. Puts the database file `file`, in WAL mode and without a WAL, on the same file system and on disk, in the place of database `name`'s; its log
+ * stays. The former file goes to `aside`, with all that was committed; NULL: is removed. In use: SQ_BUSY, 55006. Durable when it returns. */
+SQ_MUST_USE sq_status engine_database_install(struct engine_registry *registry, const char *name, const char *file,
+                                              const char *aside, struct sq_error *err);
+/* Like drop, for any database, also one that has a log and no file; `aside` as above. */
+SQ_MUST_USE sq_status engine_database_remove(struct engine_registry *registry, const char *name, const char *aside,
                                              struct sq_error *err);
 
 /* Calls `each_cb` with every database's name and file size in bytes, by name. The registry is not locked meanwhile. */

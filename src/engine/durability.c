@@ -1,4 +1,5 @@
-/* engine/durability.c: positions from the wal-index, one thread that syncs for all.
+/* engine/durability.c: positions from the wal-index, one thread that syncs for all. Checkpoints are in checkpoint.c, and
+ * who follows the WAL in follower.c.
  *
  * The *keeper* is a SQLite connection that is open as long as the database is in use. Through it come
  *   - the WAL's file handle, whose xSync is the fdatasync of the WAL (sqlite.org/c3ref/c_fcntl_begin_atomic_write.html,
@@ -11,8 +12,11 @@
  *
  *     offset  bytes
  *     0       48     header, first copy     0  version, 3007000
+ *                                           8  iChange, one more with each commit; 0 after a recovery
  *                                           16 mxFrame, frames in the WAL that are valid
+ *                                           20 nPage, pages of the database
  *                                           32 salt-1, another one each time that the WAL is begun anew
+ *                                           36 salt-2; both as bytes of the WAL's header
  *     48      48     header, second copy: a writer writes the second, then the first; a reader that finds both alike has
  *                    a whole one
  *     96      4      nBackfill, frames that have been copied into the database file
@@ -31,8 +35,12 @@
  * SQLite does not look whether the sync of a directory has worked (os_unix.c), after which a new WAL might have no name:
  * that is done here too.
  *
- * Invariants: (1) `durable` only rises; (2) a ticket is in `tickets` if and only if its position is not durable and no
- * sync has failed; (3) `is_failed` never goes back; (4) nothing is copied into the database file before the WAL was
+ * Confirmation. Answers rest on `durable`, which is `synced`, or, where others have to confirm that they have it on disk
+ * too, the lesser of `synced` and `confirmed`. There an empty WAL has something to wait for: what was in the older one may
+ * not be confirmed.
+ *
+ * Invariants: (1) `durable`, `synced` and `confirmed` only rise; (2) a ticket is in `tickets` if and only if its position
+ * is not durable and no sync has failed, and then `wanted` or `synced` is as far as its position; (3) `is_failed` never goes back; (4) nothing is copied into the database file before the WAL was
  * written anew, not even by the connection that closes last. */
 #include "engine/durability.h"
 
@@ -41,7 +49,6 @@
 #include <libgen.h>
 #include <pthread.h>
 #include <sched.h>
-#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,45 +56,21 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "engine/durability_internal.h"
 #include "engine/error.h"
-#include "engine/vfs.h"
+#include "engine/follower.h"
 #include "metrics/metrics.h"
 
 enum {
     WAL_INDEX_REGION_BYTES = 32 * 1024,
     WAL_INDEX_VERSION = 3007000,
-    WAL_INDEX_MX_FRAME = 16, /* byte offsets, see above */
+    WAL_INDEX_CHANGES = 8, /* byte offsets, see above */
+    WAL_INDEX_MX_FRAME = 16,
+    WAL_INDEX_PAGES = 20,
     WAL_INDEX_SALT = 32,
     WAL_INDEX_COPY = 48,
-    WAL_INDEX_BACKFILL = 96,
-    WAL_INDEX_CHECKPOINT_LOCK = 1,
     WAL_INDEX_TRIES_MAX = 1000,
     REWRITE_BYTES = 64 * 1024, /* SQLite's handles take less than 128 kB at a time */
-    KEEPER_BUSY_MS = 5000,
-};
-
-struct engine_durability {
-    sqlite3 *keeper;
-    sqlite3_file *wal; /* the keeper's handle */
-    sqlite3 *copier;
-    sqlite3_file *database;           /* the copier's */
-    volatile _Atomic uint32_t *index; /* the first region of the wal-index, shared with all who use the database */
-
-    /* The salt last seen and the generation it stands for, in one word: (salt << 32) | generation. Written under the
-     * mutex; acquire and release, so that a generation is never seen without its salt. */
-    _Atomic uint64_t generation;
-    /* Release after the sync, acquire before an answer leaves. */
-    _Atomic engine_position durable;
-    atomic_bool is_failed; /* acquire and release likewise */
-
-    pthread_mutex_t sync_mutex; /* held across a sync of the WAL */
-    pthread_mutex_t mutex;      /* never held across a sync */
-    pthread_cond_t cond;
-    struct sq_list tickets;
-    int64_t lazy_sync_us; /* when to sync for those who do not wait; 0: never */
-    pthread_t thread;
-    bool has_thread;
-    bool is_closing;
 };
 
 /* --- Positions ----------------------------------------------------------------------------------------------------- */
@@ -152,7 +135,57 @@ engine_position engine_durability_published(struct engine_durability *durability
 bool engine_durability_covers(struct engine_durability *durability, engine_position position)
 {
     bool is_empty = (uint32_t)position == 0; /* the WAL had just been begun anew */
-    return is_empty || position <= atomic_load_explicit(&durability->durable, memory_order_acquire);
+    return position <= atomic_load_explicit(&durability->durable, memory_order_acquire) ||
+           (is_empty && !atomic_load_explicit(&durability->requires_confirmation, memory_order_acquire));
+}
+
+struct whole_header {
+    struct wal_header header;
+    uint32_t salt2;
+    uint32_t page_count;
+    uint32_t change_count;
+};
+
+static struct whole_header read_whole_copy(const struct engine_durability *durability, size_t copy)
+{
+    struct whole_header whole = {.header = read_copy(durability, copy)};
+    whole.salt2 = index_word(durability, copy + WAL_INDEX_SALT + sizeof(uint32_t));
+    whole.page_count = index_word(durability, copy + WAL_INDEX_PAGES);
+    whole.change_count = index_word(durability, copy + WAL_INDEX_CHANGES);
+    return whole;
+}
+
+/* As read_header(): both copies agree, or the second is what was meant. */
+static struct whole_header read_whole_header(const struct engine_durability *durability)
+{
+    struct whole_header first;
+    struct whole_header second;
+    unsigned try_count = 0;
+    do {
+        if (try_count > WAL_INDEX_TRIES_MAX / 2)
+            sched_yield();
+        first = read_whole_copy(durability, 0); /* acquires: the second is read later */
+        second = read_whole_copy(durability, WAL_INDEX_COPY);
+    } while (memcmp(&first, &second, sizeof(first)) != 0 && ++try_count < WAL_INDEX_TRIES_MAX);
+    return second;
+}
+
+struct engine_wal_state engine_durability_state(struct engine_durability *durability)
+{
+    struct whole_header whole;
+    uint64_t known;
+    do { /* until the generation has a number */
+        engine_position position = engine_durability_published(durability);
+        (void)position;
+        whole = read_whole_header(durability);
+        known = atomic_load_explicit(&durability->generation, memory_order_acquire);
+    } while (known >> 32 != whole.header.salt);
+    return (struct engine_wal_state){.position = make_position((uint32_t)known, whole.header.frame_count),
+                                     .salt1 = be32toh(whole.header.salt),
+                                     .salt2 = be32toh(whole.salt2),
+                                     .frame_count = whole.header.frame_count,
+                                     .page_count = whole.page_count,
+                                     .change_count = whole.change_count};
 }
 
 struct engine_wal_fill engine_durability_fill(struct engine_durability *durability)
@@ -189,6 +222,7 @@ static void wake_all(struct engine_durability *durability)
         sq_list_remove(links);
         sq_waker_wake(SQ_CONTAINER_OF(links, struct engine_durability_ticket, links)->waker);
     }
+    pthread_cond_broadcast(&durability->confirmation_cond);
 }
 
 void engine_durability_fail(struct engine_durability *durability)
@@ -200,10 +234,12 @@ void engine_durability_fail(struct engine_durability *durability)
     pthread_mutex_unlock(&durability->mutex);
 }
 
-/* Raises `durable`, which another sync may have raised further, and wakes those it covers. */
-static void advance(struct engine_durability *durability, engine_position position)
+/* Under the mutex: raises `durable` as far as it may be, and wakes those it covers. */
+static void raise_durable(struct engine_durability *durability)
 {
-    pthread_mutex_lock(&durability->mutex);
+    bool is_alone = !atomic_load_explicit(&durability->requires_confirmation, memory_order_relaxed);
+    engine_position position =
+        is_alone || durability->synced < durability->confirmed ? durability->synced : durability->confirmed;
     if (position > atomic_load_explicit(&durability->durable, memory_order_relaxed))
         atomic_store_explicit(&durability->durable, position, memory_order_release);
     SQ_LIST_FOREACH (links, &durability->tickets) {
@@ -213,11 +249,42 @@ static void advance(struct engine_durability *durability, engine_position positi
         sq_list_remove(links);
         sq_waker_wake(ticket->waker);
     }
+    pthread_cond_broadcast(&durability->confirmation_cond);
+}
+
+/* After a sync; another one may have come further. */
+static void advance(struct engine_durability *durability, engine_position position)
+{
+    pthread_mutex_lock(&durability->mutex);
+    if (position > durability->synced) {
+        durability->synced = position;
+        if (durability->follower != NULL)
+            durability->follower->ops->durable_cb(durability->follower, position);
+    }
+    raise_durable(durability);
     pthread_mutex_unlock(&durability->mutex);
 }
 
-/* Syncs what is published now. */
-static bool sync_now(struct engine_durability *durability)
+void engine_durability_require_confirmation(struct engine_durability *durability, bool is_required)
+{
+    pthread_mutex_lock(&durability->mutex);
+    atomic_store_explicit(&durability->requires_confirmation, is_required, memory_order_release);
+    raise_durable(durability);
+    pthread_mutex_unlock(&durability->mutex);
+}
+
+void engine_durability_confirm(struct engine_durability *durability, engine_position position)
+{
+    pthread_mutex_lock(&durability->mutex);
+    if (position > durability->confirmed) {
+        durability->confirmed = position;
+        raise_durable(durability);
+    }
+    pthread_mutex_unlock(&durability->mutex);
+}
+
+/* Syncs what is published now: up to *ret_position. */
+static bool sync_now(struct engine_durability *durability, engine_position *ret_position)
 {
     pthread_mutex_lock(&durability->sync_mutex);
     engine_position position = engine_durability_published(durability);
@@ -230,6 +297,7 @@ static bool sync_now(struct engine_durability *durability)
     else
         engine_durability_fail(durability);
     pthread_mutex_unlock(&durability->sync_mutex);
+    *ret_position = position;
     return is_fine;
 }
 
@@ -239,7 +307,7 @@ static bool wait_for_work(struct engine_durability *durability)
     for (;;) {
         if (durability->is_closing || engine_durability_is_failed(durability))
             return false;
-        if (!sq_list_is_empty(&durability->tickets))
+        if (durability->wanted > durability->synced)
             return true;
         if (durability->lazy_sync_us == 0) {
             pthread_cond_wait(&durability->cond, &durability->mutex);
@@ -261,7 +329,8 @@ static void *run_syncs(void *context)
     while (is_fine && wait_for_work(durability)) {
         durability->lazy_sync_us = 0;
         pthread_mutex_unlock(&durability->mutex);
-        is_fine = sync_now(durability);
+        engine_position position = 0;
+        is_fine = sync_now(durability, &position);
         pthread_mutex_lock(&durability->mutex);
     }
     pthread_mutex_unlock(&durability->mutex);
@@ -288,20 +357,30 @@ enum engine_durable engine_durability_wait(struct engine_durability *durability,
                                            struct engine_durability_ticket *ticket)
 {
     enum engine_durable answer = ENGINE_DURABLE_LATER;
-    bool has_thread = true;
     bool is_first = false;
     pthread_mutex_lock(&durability->mutex);
+    if (SQ_UNLIKELY(!start_thread(durability)) && position > durability->synced &&
+        !engine_durability_is_failed(durability)) {
+        /* No thread to be had: the caller's own. */
+        engine_position synced = 0;
+        pthread_mutex_unlock(&durability->mutex);
+        bool is_fine = sync_now(durability, &synced);
+        (void)is_fine; /* seen below */
+        pthread_mutex_lock(&durability->mutex);
+    }
     /* What was synced before a later sync failed is on disk. */
     if (engine_durability_covers(durability, position))
         answer = ENGINE_DURABLE;
     else if (engine_durability_is_failed(durability))
         answer = ENGINE_DURABLE_NEVER;
     if (answer == ENGINE_DURABLE_LATER) {
-        has_thread = start_thread(durability);
-        is_first = sq_list_is_empty(&durability->tickets);
         ticket->position = position;
-        if (has_thread && !sq_list_is_linked(&ticket->links))
+        if (!sq_list_is_linked(&ticket->links))
             sq_list_push_back(&durability->tickets, &ticket->links);
+        if (position > durability->wanted) {
+            is_first = durability->wanted <= durability->synced;
+            durability->wanted = position;
+        }
     } else {
         sq_list_remove(&ticket->links);
     }
@@ -309,10 +388,7 @@ enum engine_durable engine_durability_wait(struct engine_durability *durability,
     /* Not under the mutex, which the thread that syncs wants at once. The caller has a reference to the database. */
     if (is_first)
         pthread_cond_signal(&durability->cond);
-    if (SQ_LIKELY(has_thread))
-        return answer;
-    /* No thread to be had: the caller's own. */
-    return sync_now(durability) ? ENGINE_DURABLE : ENGINE_DURABLE_NEVER;
+    return answer;
 }
 
 void engine_durability_withdraw(struct engine_durability *durability, struct engine_durability_ticket *ticket)
@@ -331,74 +407,37 @@ void engine_durability_request(struct engine_durability *durability)
         pthread_cond_signal(&durability->cond);
     }
     pthread_mutex_unlock(&durability->mutex);
+    engine_position position = 0;
     if (!has_thread)
-        sync_now(durability);
+        sync_now(durability, &position);
 }
 
-sq_status engine_durability_sync(struct engine_durability *durability, engine_position position, struct sq_error *err)
+sq_status durability_sync_here(struct engine_durability *durability, engine_position position, struct sq_error *err)
 {
-    if (!engine_durability_covers(durability, position) && !sync_now(durability))
+    pthread_mutex_lock(&durability->mutex);
+    bool is_synced = position <= durability->synced;
+    pthread_mutex_unlock(&durability->mutex);
+    engine_position synced = 0;
+    if (!is_synced && !sync_now(durability, &synced))
         return engine_durability_check(durability, err);
     return SQ_OK;
 }
 
-/* --- Checkpoints --------------------------------------------------------------------------------------------------- */
-
-static int on_checkpoint_busy(void *context, int try_count)
+sq_status engine_durability_sync(struct engine_durability *durability, engine_position position, struct sq_error *err)
 {
-    const int64_t *until_us = context;
-    (void)try_count;
-    if (sq_clock_now_us() >= *until_us)
-        return 0;
-    struct timespec pause = {.tv_nsec = 200 * 1000};
-    nanosleep(&pause, NULL); /* banned-ok: readers are in no queue that could wake us */
-    return 1;
-}
-
-/* The database file could not be synced, but the wal-index says what was copied into it. Another process may keep that
- * index alive until the next start: then everything has to be copied again. (Lower is always true: readers look into the
- * WAL for what they could read from the file.) */
-static void forget_copies(struct engine_durability *durability)
-{
-    const sqlite3_io_methods *methods = durability->database->pMethods;
-    const int flags = SQLITE_SHM_EXCLUSIVE;
-    int result = SQLITE_BUSY;
-    for (int try_count = 0; result == SQLITE_BUSY && try_count < KEEPER_BUSY_MS; try_count++) {
-        result = methods->xShmLock(durability->database, WAL_INDEX_CHECKPOINT_LOCK, 1, SQLITE_SHM_LOCK | flags);
-        if (result == SQLITE_BUSY) {
-            struct timespec pause = {.tv_nsec = 1000 * 1000};
-            nanosleep(&pause, NULL); /* banned-ok: a checkpoint of another process has nobody to wake us */
-        }
-    }
-    atomic_store_explicit(&durability->index[WAL_INDEX_BACKFILL / sizeof(uint32_t)], 0, memory_order_release);
-    if (result == SQLITE_OK)
-        methods->xShmLock(durability->database, WAL_INDEX_CHECKPOINT_LOCK, 1, SQLITE_SHM_UNLOCK | flags);
-}
-
-sq_status engine_durability_checkpoint(struct engine_durability *durability, bool is_restart, int64_t wait_us,
-                                       struct sq_error *err, struct engine_wal_fill *ret_fill)
-{
-    SQ_TRY(engine_durability_check(durability, err));
-    int64_t begun_us = sq_clock_now_us();
-    int64_t until_us = begun_us + wait_us;
-    sqlite3_busy_handler(durability->copier, on_checkpoint_busy, &until_us);
-    int result = sqlite3_wal_checkpoint_v2(
-        durability->copier, "main", is_restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    sqlite3_busy_handler(durability->copier, NULL, NULL);
-    /* SQLite syncs the database file only when it has copied everything. Done now, it need not be done by the checkpoint
-     * that holds writers up. */
-    if (result == SQLITE_OK && !is_restart)
-        result = durability->database->pMethods->xSync(durability->database, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
-    metrics_histogram_add(METRICS_CHECKPOINT_DURATION, sq_clock_now_us() - begun_us);
-    if (result == SQLITE_IOERR_FSYNC || result == SQLITE_IOERR_DIR_FSYNC) {
-        engine_durability_fail(durability);
-        forget_copies(durability);
-        return engine_durability_check(durability, err);
-    }
-    *ret_fill = engine_durability_fill(durability);
-    if (result == SQLITE_OK)
+    engine_position synced = position;
+    if (engine_durability_covers(durability, position))
         return SQ_OK;
-    return engine_fail(err, durability->copier, result, NULL);
+    if (!sync_now(durability, &synced))
+        return engine_durability_check(durability, err);
+    if (position > synced)
+        position = synced; /* all that there was */
+    pthread_mutex_lock(&durability->mutex);
+    while (!engine_durability_covers(durability, position) && !engine_durability_is_failed(durability))
+        pthread_cond_wait(&durability->confirmation_cond, &durability->mutex);
+    bool is_covered = engine_durability_covers(durability, position);
+    pthread_mutex_unlock(&durability->mutex);
+    return is_covered ? SQ_OK : engine_durability_check(durability, err);
 }
 
 /* --- Opening and closing ------------------------------------------------------------------------------------------- */
@@ -486,8 +525,7 @@ static sq_status find_wal(struct engine_durability *durability, const char *path
     return SQ_OK;
 }
 
-/* A connection that leaves checkpoints alone unless it is told to make one, also when it is closed. */
-static sq_status open_connection(const char *path, struct sq_error *err, sqlite3 **ret_connection)
+sq_status durability_connect(const char *path, struct sq_error *err, sqlite3 **ret_connection)
 {
     int result = sqlite3_open_v2(path, ret_connection, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, ENGINE_VFS_NAME);
     if (result != SQLITE_OK)
@@ -501,7 +539,7 @@ static sq_status open_connection(const char *path, struct sq_error *err, sqlite3
 
 static sq_status open_copier(struct engine_durability *durability, const char *path, struct sq_error *err)
 {
-    SQ_TRY(open_connection(path, err, &durability->copier));
+    SQ_TRY(durability_connect(path, err, &durability->copier));
     /* Without having read it does not know that there is a WAL. */
     int result = sqlite3_exec(durability->copier, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
     if (result == SQLITE_OK)
@@ -521,19 +559,34 @@ sq_status engine_durability_open(const char *path, struct sq_error *err, struct 
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&durability->cond, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    pthread_cond_init(&durability->confirmation_cond, NULL);
     pthread_mutex_init(&durability->sync_mutex, NULL);
     pthread_mutex_init(&durability->mutex, NULL);
+    pthread_mutex_init(&durability->gate_mutex, NULL);
     sq_list_init(&durability->tickets);
-    SQ_TRY(open_connection(path, err, &durability->keeper));
+    SQ_TRY(durability_connect(path, err, &durability->keeper));
     SQ_TRY(find_wal(durability, path, err));
     engine_position position = engine_durability_published(durability);
     SQ_TRY(make_durable(durability, path, err));
     SQ_TRY(sync_directory(path, err));
     SQ_TRY(open_copier(durability, path, err));
     sqlite3_db_config(durability->keeper, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    durability->synced = position;
     atomic_store_explicit(&durability->durable, position, memory_order_release);
     *ret_durability = SQ_STEAL(durability);
     return SQ_OK;
+}
+
+/* Before the connections are closed. */
+static void stop_thread(struct engine_durability *durability)
+{
+    if (!durability->has_thread)
+        return;
+    pthread_mutex_lock(&durability->mutex);
+    durability->is_closing = true;
+    pthread_cond_signal(&durability->cond);
+    pthread_mutex_unlock(&durability->mutex);
+    pthread_join(durability->thread, NULL);
 }
 
 void engine_durability_close(struct engine_durability *durability)
@@ -541,24 +594,27 @@ void engine_durability_close(struct engine_durability *durability)
     if (durability == NULL)
         return;
     sq_assert(sq_list_is_empty(&durability->tickets));
-    if (durability->has_thread) {
-        pthread_mutex_lock(&durability->mutex);
-        durability->is_closing = true;
-        pthread_cond_signal(&durability->cond);
-        pthread_mutex_unlock(&durability->mutex);
-        pthread_join(durability->thread, NULL);
-    }
+    engine_position synced = 0;
+    stop_thread(durability);
     /* Another process may have it open too, and then closing copies nothing. */
-    if (durability->lazy_sync_us != 0 && !engine_durability_is_failed(durability))
-        sync_now(durability);
-    /* Copying from a log that may not be on disk into the database file could leave half of it there. */
-    if (engine_durability_is_failed(durability))
-        sqlite3_db_config(durability->keeper, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (durability->lazy_sync_us != 0 && !engine_durability_is_failed(durability) && !sync_now(durability, &synced))
+        sq_assert(engine_durability_is_failed(durability));
+    struct engine_follower *follower = durability->follower;
+    bool is_kept = follower != NULL && !follower_leave(durability);
     int closed = sqlite3_close(durability->copier);
     sq_assert(closed == SQLITE_OK);
+    struct engine_file_mark mark;
+    bool is_folded = follower != NULL && !is_kept && follower_fold(durability, &mark);
+    /* Copying from a log that may not be on disk into the database file could leave half of it there. */
+    if (engine_durability_is_failed(durability) || is_kept || (follower != NULL && !is_folded))
+        sqlite3_db_config(durability->keeper, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     closed = sqlite3_close(durability->keeper);
     sq_assert(closed == SQLITE_OK);
+    if (follower != NULL)
+        follower->ops->closed_cb(follower, is_folded ? &mark : NULL);
+    pthread_cond_destroy(&durability->confirmation_cond);
     pthread_cond_destroy(&durability->cond);
+    pthread_mutex_destroy(&durability->gate_mutex);
     pthread_mutex_destroy(&durability->mutex);
     pthread_mutex_destroy(&durability->sync_mutex);
     free(durability);

@@ -9,6 +9,9 @@
  *     durable            ──────── A B C ─────────── D E F ──►
  *     fdatasync           [───────────] [───────────]
  *
+ * With synchronous replicas that is not enough: a position is then covered when it is on disk here *and* has been confirmed
+ * by those who have it too (engine_durability_confirm).
+ *
  * A failed sync is final: what the kernel held may be lost although a second sync says all is well, so nothing is
  * answered from this database any more until the server is started again.
  *
@@ -39,7 +42,20 @@ void engine_durability_close(struct engine_durability *durability);
 /* Where the WAL ends now: at or after everything that has been committed, or could have been read, before the call. */
 engine_position engine_durability_published(struct engine_durability *durability);
 
-/* Whether `position` is on disk. Never waits. */
+/* The end of the WAL as its index tells it, all at one moment. */
+struct engine_wal_state {
+    engine_position position;
+    uint32_t salt1; /* of the generation, as in the WAL's header; both 0 before there is one */
+    uint32_t salt2;
+    uint32_t frame_count;
+    uint32_t page_count; /* of the database */
+    /* One more with each commit of any process, also when the WAL is begun anew, modulo 2^32. Begins somewhere when the database is
+     * opened; goes back to 0 after a recovery, which another process that has died may bring about. */
+    uint32_t change_count;
+};
+struct engine_wal_state engine_durability_state(struct engine_durability *durability);
+
+/* Whether `position` is on disk, and confirmed if that is required. Never waits. */
 bool engine_durability_covers(struct engine_durability *durability, engine_position position);
 
 /* One who waits; embedded in its owner. */
@@ -62,7 +78,7 @@ void engine_durability_withdraw(struct engine_durability *durability, struct eng
 enum { ENGINE_LAZY_SYNC_US = 200 * 1000 };
 void engine_durability_request(struct engine_durability *durability);
 
-/* Syncs at once, on the calling thread, which may take as long as the disk does. */
+/* Syncs at once, on the calling thread, which may take as long as the disk does, and as confirmations do if they are required. */
 SQ_MUST_USE sq_status engine_durability_sync(struct engine_durability *durability, engine_position position,
                                              struct sq_error *err);
 
@@ -71,6 +87,12 @@ bool engine_durability_is_failed(struct engine_durability *durability);
 SQ_MUST_USE sq_status engine_durability_check(struct engine_durability *durability, struct sq_error *err);
 /* Says that a sync has failed elsewhere: in a commit, which syncs a new WAL's header, or in a checkpoint. */
 void engine_durability_fail(struct engine_durability *durability);
+
+/* Whether what is on disk here has to be confirmed as well before an answer may rest on it. What was covered stays so. Turned off, all
+ * who wait for no more than that are woken. */
+void engine_durability_require_confirmation(struct engine_durability *durability, bool is_required);
+/* Everything up to `position` is on disk elsewhere too, where it is required. Any order: the furthest one counts. */
+void engine_durability_confirm(struct engine_durability *durability, engine_position position);
 
 /* How much the WAL holds, and how much of that a checkpoint has copied into the database file; in frames. */
 struct engine_wal_fill {
@@ -81,7 +103,8 @@ struct engine_wal_fill engine_durability_fill(struct engine_durability *durabili
 
 /* Copies what it can of the WAL into the database file and syncs that; readers and writers go on meanwhile. With
  * `is_restart` it copies everything, so that the next commit begins the WAL anew: no writer may be at work, and readers of
- * older snapshots are waited for, `wait_us` at most: SQ_BUSY if that was not enough. One thread at a time.
+ * older snapshots are waited for, `wait_us` at most: SQ_BUSY if that was not enough. One thread at a time. Who follows the WAL is
+ * asked before (engine/follower.h), and may refuse.
  * *ret_fill (also on SQ_BUSY) is what the WAL holds then. */
 SQ_MUST_USE sq_status engine_durability_checkpoint(struct engine_durability *durability, bool is_restart,
                                                    int64_t wait_us, struct sq_error *err,

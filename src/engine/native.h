@@ -17,6 +17,17 @@ void engine_native_set_authorizer(struct engine_connection *connection,
                                                       const char *schema, const char *trigger_or_view),
                                   void *context);
 
+/* Whose name a CREATE VIRTUAL TABLE may use besides the modules that are allowed to all: those for which the callback says
+ * true. NULL: none. */
+void engine_native_set_modules(struct engine_connection *connection,
+                               bool (*has_module_cb)(void *context, const char *name), void *context);
+
+/* Calls `call_cb` while SQLite keeps in memory what it knows of the schema, whatever is run meanwhile (a ROLLBACK of it, say).
+ * For the constructor of a virtual table, which SQLite (3.40) does not protect: it would go on with a table that is gone.
+ * False: there was no memory, and nobody was called. */
+SQ_MUST_USE bool engine_native_hold_schema(struct engine_connection *connection, void (*call_cb)(void *context),
+                                           void *context);
+
 /* A function of the client's has failed with this code, not SQLite: if the running statement fails with it, it says nothing
  * of locks or disks. */
 void engine_native_note_error(struct engine_connection *connection, int code);

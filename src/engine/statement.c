@@ -221,8 +221,11 @@ sq_status engine_statement_prepare_native(struct engine_connection *connection, 
     sq_assert(connection->is_native && length <= (size_t)INT32_MAX);
     sqlite3_stmt *stmt = NULL;
     size_t consumed = 0;
-    SQ_TRY(compile_native(connection, sql, length, flags, err, &stmt, &consumed));
+    unsigned outer_effects = connection->state.effects; /* of what calls the client while it is being compiled */
+    sq_status status = compile_native(connection, sql, length, flags, err, &stmt, &consumed);
     unsigned effects = connection->state.effects;
+    connection->state.effects = outer_effects;
+    SQ_TRY(status);
     struct engine_statement *statement = NULL;
     if (stmt != NULL) {
         statement = calloc(1, sizeof(*statement));
@@ -455,7 +458,9 @@ enum engine_step engine_statement_step(struct engine_statement *statement, struc
     bool opens_schema = (statement->traits & ENGINE_EFFECT_PARAMETERS) != 0;
     if (SQ_UNLIKELY(opens_schema))
         open_schema(connection, true);
+    unsigned effects = connection->state.effects; /* of a statement that is being compiled, and has called the client */
     int result = sqlite3_step(statement->stmt);
+    connection->state.effects = effects;
     if (SQ_UNLIKELY(opens_schema))
         open_schema(connection, false);
     connection->is_stepping = is_within;

@@ -78,6 +78,8 @@ struct shared {
     bool is_map_resting;  /* its pages have been given back, and nobody has read since */
     /* Sequentially consistent: a lock orders what its holders read and write. */
     atomic_int users[READ_LOCK_COUNT];
+    /* Release and acquire: whoever finds it finds it whole. */
+    _Atomic(struct engine_vfs_guard *) guard;
     _Atomic(int64_t) marked_us; /* when a reader has last raised a mark. Relaxed: a number to go by */
 };
 
@@ -91,6 +93,8 @@ struct file {
     bool is_checkpointing;            /* it has the lock of checkpoints, or of a recovery */
     volatile _Atomic uint32_t *index; /* the first region of the wal-index; NULL: not mapped */
 };
+
+static const sqlite3_io_methods file_methods;
 
 static struct {
     sqlite3_vfs vfs;
@@ -268,9 +272,35 @@ static int take_exclusive(struct file *file, int offset, int count)
     return result;
 }
 
+/* The lock of checkpoints, alone: a recovery takes it with others. */
+static int lock_checkpoint(struct file *file, int flags)
+{
+    struct engine_vfs_guard *guard = atomic_load_explicit(&file->shared->guard, memory_order_acquire);
+    bool is_taking = (flags & SQLITE_SHM_LOCK) != 0;
+    if (!is_taking && guard != NULL && file->is_checkpointing)
+        guard->end_cb(guard, &file->base);
+    int result = file->below->pMethods->xShmLock(file->below, CHECKPOINT_LOCK, 1, flags);
+    if (result != SQLITE_OK)
+        return result;
+    file->is_checkpointing = is_taking;
+    if (!is_taking || guard == NULL || guard->begin_cb(guard, &file->base))
+        return SQLITE_OK;
+    file->is_checkpointing = false;
+    file->below->pMethods->xShmLock(file->below, CHECKPOINT_LOCK, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
+    return SQLITE_BUSY;
+}
+
+void engine_vfs_set_guard(struct sqlite3_file *file, struct engine_vfs_guard *guard)
+{
+    sq_assert(file->pMethods == &file_methods);
+    atomic_store_explicit(&file_of(file)->shared->guard, guard, memory_order_release);
+}
+
 static int file_shm_lock(sqlite3_file *base, int offset, int count, int flags)
 {
     struct file *file = file_of(base);
+    if (offset == CHECKPOINT_LOCK && count == 1)
+        return lock_checkpoint(file, flags);
     if (flags == (SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE) && offset + count > READ_LOCK_FIRST)
         return take_exclusive(file, offset, count);
     if ((flags & SQLITE_SHM_SHARED) == 0 || offset < READ_LOCK_FIRST) {

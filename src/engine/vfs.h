@@ -12,6 +12,7 @@
 #ifndef SQ_ENGINE_VFS_H
 #define SQ_ENGINE_VFS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -22,6 +23,18 @@
 /* Makes the VFS known to SQLite, over whatever its default is when a file is opened. The first `map_bytes` of a database
  * file are mapped; 0: none. Once. */
 SQ_MUST_USE sq_status engine_vfs_register(int64_t map_bytes, struct sq_error *err);
+
+/* Somebody who is asked before a checkpoint of a database file is made by any connection of this process. */
+struct sqlite3_file;
+struct engine_vfs_guard {
+    /* The lock of checkpoints has been taken through `file`. False: it is given back, and the checkpoint ends with SQLITE_BUSY. */
+    bool (*begin_cb)(struct engine_vfs_guard *guard, const struct sqlite3_file *file);
+    /* Before the lock is given back. */
+    void (*end_cb)(struct engine_vfs_guard *guard, const struct sqlite3_file *file);
+};
+/* The guard of the database file that `file` is open on, NULL: none. It outlives all who have the file open, or is taken back when no
+ * checkpoint is made. */
+void engine_vfs_set_guard(struct sqlite3_file *file, struct engine_vfs_guard *guard);
 
 /* Gives the kernel's read locks back that nobody in this process uses, so that other processes can begin a log anew; and
  * the mapped pages of a file that nobody has read since the last time. For a look every now and then. */

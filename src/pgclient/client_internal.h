@@ -123,7 +123,5 @@ SQ_MUST_USE sq_status pgclient_start(struct pgclient *client, struct pgclient_at
 /* Whether the server is what target_session_attrs wants; SQ_CLOSED if not. Asks it if need be. */
 SQ_MUST_USE sq_status pgclient_check_attrs(struct pgclient *client, const struct pgclient_attempt *attempt,
                                            struct sq_error *err);
-/* Fills *err from an ErrorResponse, and returns its status. */
-sq_status pgclient_fail_report(const struct pgwire_frame *frame, struct sq_error *err);
 
 #endif

@@ -92,6 +92,8 @@ SQ_MUST_USE sq_status pgclient_send(struct pgclient *client, struct sq_error *er
 SQ_MUST_USE sq_status pgclient_receive(struct pgclient *client, int64_t timeout_us, struct sq_error *err,
                                        struct pgwire_frame *ret_frame);
 bool pgclient_is_failed(const struct pgclient *client);
+/* Fills *err from an ErrorResponse, and returns its status, which is never SQ_OK. */
+sq_status pgclient_fail_report(const struct pgwire_frame *frame, struct sq_error *err);
 
 /* For an owner who waits by itself, with an event loop: the two below never wait. SQ_BUSY: call again when the descriptor
  * has become readable or writable, whichever comes (TLS may want the other one than one would think). The owner watches the

@@ -145,31 +145,93 @@ void native_get_values(struct pgwire_cursor *cursor, struct sq_value *values, si
 
 void native_put_any(struct sq_buf *buf, const struct native_value *value)
 {
+    if (value->is_bound)
+        sq_buf_put_u8(buf, NATIVE_TAG_BOUND);
     if (value->has_subtype) {
         sq_buf_put_u8(buf, NATIVE_TAG_SUBTYPE);
         sq_buf_put_u32(buf, value->subtype);
     }
-    if (value->kind == NATIVE_VALUE_PLAIN) {
+    switch (value->kind) {
+    case NATIVE_VALUE_PLAIN:
         native_put_value(buf, &value->value);
-    } else {
+        break;
+    case NATIVE_VALUE_ZEROBLOB:
+    case NATIVE_VALUE_POINTER:
         sq_buf_put_u8(buf, value->kind == NATIVE_VALUE_ZEROBLOB ? NATIVE_TAG_ZEROBLOB : NATIVE_TAG_POINTER);
         sq_buf_put_u64(buf, value->number);
+        break;
+    case NATIVE_VALUE_UNCHANGED:
+        sq_buf_put_u8(buf, NATIVE_TAG_UNCHANGED);
+        break;
+    case NATIVE_VALUE_LIST: {
+        size_t offset = native_list_begin(buf);
+        sq_buf_put(buf, value->value.bytes.data, value->value.bytes.length);
+        native_list_end(buf, offset, (uint32_t)value->number);
+        break;
+    }
+    }
+}
+
+size_t native_list_begin(struct sq_buf *buf)
+{
+    size_t offset = sq_buf_length(buf);
+    sq_buf_put_u8(buf, NATIVE_TAG_LIST);
+    sq_buf_put_u32(buf, 0);
+    sq_buf_put_u32(buf, 0);
+    return offset;
+}
+
+void native_list_end(struct sq_buf *buf, size_t offset, uint32_t count)
+{
+    if (buf->is_failed)
+        return;
+    size_t length = sq_buf_length(buf) - offset - 1 - 2 * sizeof(uint32_t);
+    if (length > INT32_MAX) {
+        pgwire_fail_too_long(buf);
+        return;
+    }
+    sq_buf_set_u32(buf, offset + 1, count);
+    sq_buf_set_u32(buf, offset + 1 + sizeof(uint32_t), (uint32_t)length);
+}
+
+/* A value that may have a subtype, be a pointer, or zero bytes. */
+static void get_any(struct pgwire_cursor *cursor, uint8_t tag, struct native_value *value)
+{
+    value->has_subtype = tag == NATIVE_TAG_SUBTYPE;
+    if (value->has_subtype) {
+        value->subtype = pgwire_get_u32(cursor);
+        tag = pgwire_get_u8(cursor);
+    }
+    if (tag == NATIVE_TAG_ZEROBLOB || tag == NATIVE_TAG_POINTER) {
+        value->kind = tag == NATIVE_TAG_ZEROBLOB ? NATIVE_VALUE_ZEROBLOB : NATIVE_VALUE_POINTER;
+        value->number = pgwire_get_u64(cursor);
+    } else {
+        get_tagged(cursor, tag, &value->value);
     }
 }
 
 void native_get_any(struct pgwire_cursor *cursor, struct native_value *ret_value)
 {
+    *ret_value = (struct native_value){.kind = NATIVE_VALUE_PLAIN};
+    get_any(cursor, pgwire_get_u8(cursor), ret_value);
+}
+
+void native_get_argument(struct pgwire_cursor *cursor, struct native_value *ret_value)
+{
     uint8_t tag = pgwire_get_u8(cursor);
-    *ret_value = (struct native_value){.has_subtype = tag == NATIVE_TAG_SUBTYPE};
-    if (ret_value->has_subtype) {
-        ret_value->subtype = pgwire_get_u32(cursor);
+    *ret_value = (struct native_value){.is_bound = tag == NATIVE_TAG_BOUND};
+    if (ret_value->is_bound)
         tag = pgwire_get_u8(cursor);
-    }
-    if (tag == NATIVE_TAG_ZEROBLOB || tag == NATIVE_TAG_POINTER) {
-        ret_value->kind = tag == NATIVE_TAG_ZEROBLOB ? NATIVE_VALUE_ZEROBLOB : NATIVE_VALUE_POINTER;
-        ret_value->number = pgwire_get_u64(cursor);
+    if (tag == NATIVE_TAG_UNCHANGED) {
+        ret_value->kind = NATIVE_VALUE_UNCHANGED;
+    } else if (tag == NATIVE_TAG_LIST) {
+        ret_value->kind = NATIVE_VALUE_LIST;
+        ret_value->number = pgwire_get_u32(cursor);
+        uint32_t length = pgwire_get_u32(cursor);
+        ret_value->value.bytes.data = (const char *)pgwire_get_bytes(cursor, length);
+        ret_value->value.bytes.length = ret_value->value.bytes.data != NULL ? length : 0;
     } else {
-        get_tagged(cursor, tag, &ret_value->value);
+        get_any(cursor, tag, ret_value);
     }
 }
 

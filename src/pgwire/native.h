@@ -39,6 +39,7 @@ enum native_op {
     NATIVE_EXPAND = 0x06,
     NATIVE_STMT_STATUS = 0x07,
     NATIVE_RESET_ASYNC = 0x08,
+    NATIVE_CLOSE = 0x09,
     NATIVE_COLUMN_METADATA = 0x10,
     NATIVE_TXN_STATE = 0x11,
     NATIVE_SET_ROWID = 0x12,
@@ -57,6 +58,11 @@ enum native_op {
     NATIVE_COLLATION = 0x21,
     NATIVE_HOOKS = 0x22,
     NATIVE_OVERLOAD = 0x23,
+    NATIVE_MODULE = 0x24,
+    NATIVE_DROP_MODULES = 0x25,
+    NATIVE_DECLARE_VTAB = 0x26,
+    NATIVE_VTAB_CONFIG = 0x27,
+    NATIVE_DISCONNECT = 0x28,
     NATIVE_BLOB_OPEN = 0x30,
     NATIVE_BLOB_READ = 0x31,
     NATIVE_BLOB_WRITE = 0x32,
@@ -85,6 +91,10 @@ enum native_call {
     NATIVE_CALL_TRACE = 12,
     NATIVE_CALL_AUXDATA_FREE = 13,   /* not answered */
     NATIVE_CALL_AGGREGATE_FREE = 14, /* not answered */
+    NATIVE_CALL_METHOD = 15,         /* native_table.h */
+    NATIVE_CALL_TABLE_FREE = 16,     /* not answered */
+    NATIVE_CALL_CURSOR_FREE = 17,    /* not answered */
+    NATIVE_CALL_TABLE_ROLLBACK = 18, /* not answered */
 };
 
 /* Bits of NATIVE_HOOKS. */
@@ -110,7 +120,7 @@ enum native_function_part {
     NATIVE_PART_FINAL = 4,
 };
 
-enum native_step_flag { NATIVE_STEP_ANEW = 1 << 0 };
+enum native_step_flag { NATIVE_STEP_ANEW = 1 << 0, NATIVE_STEP_ON = 1 << 1 };
 enum native_attach_flag { NATIVE_ATTACH_CREATE = 1 << 0, NATIVE_ATTACH_READONLY = 1 << 1 };
 enum native_image_mode { NATIVE_IMAGE_REPLACE = 0, NATIVE_IMAGE_DESERIALIZE = 1 };
 
@@ -138,6 +148,9 @@ enum native_value_kind {
     NATIVE_VALUE_PLAIN = 0, /* `value` is it */
     NATIVE_VALUE_ZEROBLOB,  /* `number` zero bytes */
     NATIVE_VALUE_POINTER,   /* NULL, with the client's pointer of that number */
+    /* Of arguments only: */
+    NATIVE_VALUE_UNCHANGED, /* NULL for a column that an UPDATE leaves as it is: sqlite3_value_nochange() */
+    NATIVE_VALUE_LIST,      /* NULL with a list of `number` values, packed in value.bytes: sqlite3_vtab_in_first() */
 };
 
 /* A value with what only parameters, arguments and results can have. */
@@ -147,6 +160,7 @@ struct native_value {
     uint64_t number;
     uint32_t subtype;
     bool has_subtype;
+    bool is_bound; /* an argument that was a parameter: sqlite3_value_frombind() */
 };
 
 /* Tags of docs/protocol.md, "Values". */
@@ -161,7 +175,10 @@ enum native_tag {
     NATIVE_TAG_BLOB = 0x40,
     NATIVE_TAG_ZEROBLOB = 0x50,
     NATIVE_TAG_POINTER = 0x60,
+    NATIVE_TAG_UNCHANGED = 0x70,
     NATIVE_TAG_SUBTYPE = 0x80,
+    NATIVE_TAG_BOUND = 0x90,
+    NATIVE_TAG_LIST = 0xa0,
 };
 
 /* The next value of a row, which has neither subtype nor pointer nor zeroblob: those fail the cursor. */
@@ -169,9 +186,15 @@ void native_get_value(struct pgwire_cursor *cursor, struct sq_value *ret_value);
 /* A row: so many of them. */
 void native_get_values(struct pgwire_cursor *cursor, struct sq_value *values, size_t count);
 void native_put_value(struct sq_buf *buf, const struct sq_value *value);
-/* The next parameter, argument or result. */
+/* The next parameter or result. */
 void native_get_any(struct pgwire_cursor *cursor, struct native_value *ret_value);
+/* The next argument of a function or method. The values of a list are not looked at. */
+void native_get_argument(struct pgwire_cursor *cursor, struct native_value *ret_value);
+/* Any of them. */
 void native_put_any(struct sq_buf *buf, const struct native_value *value);
+/* A list, whose values come between the two. */
+size_t native_list_begin(struct sq_buf *buf);
+void native_list_end(struct sq_buf *buf, size_t offset, uint32_t count);
 
 /* --- Answers --- */
 

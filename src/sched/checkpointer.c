@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/durability.h"
+#include "engine/follower.h"
 #include "engine/vfs.h"
 #include "sched/scheduler_internal.h"
 
@@ -23,6 +24,7 @@ enum {
     CHECKPOINT_PASSES_MAX = 4,
     CHECKPOINT_RETRY_US = 200 * 1000,
     CHECKPOINT_FAILED_RETRY_US = SQ_US_PER_S,
+    CHECKPOINT_FAILED_TELL_US = 30 * SQ_US_PER_S,
     CHECKPOINT_SLOT_WAIT_US = SQ_US_PER_S,
     CHECKPOINT_PATIENCE_US = 5 * SQ_US_PER_MS,
     CHECKPOINT_PATIENCE_US_MAX = SQ_US_PER_S,
@@ -46,6 +48,7 @@ struct sched_checkpointer {
     bool is_slot_given; /* the slot that the thread waits for has been offered */
     struct sq_waker slot_waker;
     int64_t warned_us; /* only the thread */
+    int64_t failed_us; /* likewise: when a failure was last told */
     int64_t tick_us;   /* likewise */
 };
 
@@ -156,6 +159,8 @@ static sq_status restart_log(struct sched_checkpointer *checkpointer, struct sch
 {
     struct slot_ticket ticket;
     slot_ticket_init(&ticket, &checkpointer->slot_waker);
+    /* Who follows the log takes it before writers are held up. */
+    SQ_TRY(engine_durability_cover(engine_database_durability(database->engine), err));
     if (!take_slot(checkpointer, &database->slot, &ticket))
         return SQ_OK;
     int64_t wait_us = patience_us(fill->frame_count);
@@ -191,6 +196,20 @@ static sq_status copy_log(struct engine_durability *durability, uint32_t restart
     return SQ_OK;
 }
 
+/* The log is kept and grows, until what is wrong is put right. */
+static void tell_failure(struct sched_checkpointer *checkpointer, struct sched_database *database,
+                         const struct sq_error *failure)
+{
+    int64_t now_us = sq_clock_now_us();
+    if (checkpointer->failed_us != 0 && now_us - checkpointer->failed_us < CHECKPOINT_FAILED_TELL_US)
+        return;
+    checkpointer->failed_us = now_us;
+    struct engine_wal_fill fill = engine_durability_fill(engine_database_durability(database->engine));
+    sq_log_error(SQ_LOG_ERROR, "sched", "checkpoint failed", failure);
+    sq_log(SQ_LOG_WARNING, "sched", "write-ahead log is kept", "db=%s frames=%u copied=%u", database->name,
+           fill.frame_count, fill.backfilled_count);
+}
+
 /* When to look at the database again; 0: when somebody commits. */
 static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_database *database)
 {
@@ -208,7 +227,7 @@ static int64_t work_on(struct sched_checkpointer *checkpointer, struct sched_dat
         return 0;
     }
     if (status != SQ_OK && status != SQ_BUSY) {
-        sq_log_error(SQ_LOG_ERROR, "sched", "checkpoint failed", &err);
+        tell_failure(checkpointer, database, &err);
         return sq_clock_now_us() + CHECKPOINT_FAILED_RETRY_US;
     }
     uint32_t rest = fill.frame_count - fill.backfilled_count;

@@ -57,6 +57,7 @@ struct service_context {
     size_t connection_max;            /* of all */
     size_t role_connection_max;       /* of `role`; 0: no limit */
     size_t database_connection_max;   /* of `database`; 0: no limit */
+    struct repl_node *node;           /* says whether anything may be written on this server; NULL: always */
     bool is_read_only;                /* the transaction must not write */
     bool is_lazy;                     /* synchronous_commit is off: answers do not wait for the disk */
     bool has_foreign_keys;

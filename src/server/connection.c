@@ -565,6 +565,7 @@ static enum connection_next connection_serve(struct connection *connection, enum
     }
     /* What comes before a statement that waits goes with its answer, as PostgreSQL's does: one send, one wake-up. */
     bool is_small = want == SESSION_WAITING && sq_buf_length(&connection->out) < CONNECTION_EARLY_BYTES;
+    bool has_output = sq_buf_length(&connection->out) > 0;
     /* Nobody is left to answer: whatever still runs ends with the session. */
     if (!is_small && !connection_send(connection))
         return NEXT_END;
@@ -586,6 +587,14 @@ static enum connection_next connection_serve(struct connection *connection, enum
         connection->wants_input = true;
         return connection->is_eof ? NEXT_END : NEXT_WAIT;
     }
+    case SESSION_DUPLEX:
+        session_cancel_settle(connection->session, session_cancel_mark(connection->session));
+        if (connection_read(connection))
+            return NEXT_AGAIN;
+        if (connection->is_eof)
+            return NEXT_END;
+        /* All of it has gone: there may be more where it came from. */
+        return has_output && sq_buf_length(&connection->out) == 0 ? NEXT_AGAIN : NEXT_WAIT;
     case SESSION_OUTPUT_FULL:
         if (connection->is_writable && !connection->is_held_back)
             return NEXT_AGAIN;

@@ -1,8 +1,10 @@
 /* server/main.c: the command line. Exit codes: 0 fine, 1 something failed, 2 the configuration makes no sense. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/inject.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "server/server.h"
@@ -40,6 +42,7 @@ static sq_status serve(struct config *config, struct sq_error *err)
 {
     sq_log_set_level(config->log_level);
     SQ_TRY(sq_log_open(config->log_file, err));
+    SQ_TRY(sq_inject_start(getenv("SQLD_INJECT"), err));
     struct server *server = NULL;
     SQ_TRY(server_new(config, err, &server));
     sq_status status = server_run(server, err);

@@ -172,6 +172,14 @@ void native_answer_misuse(struct native *native)
     native_answer_error(native, SQLITE_MISUSE, sqlite3_errstr(SQLITE_MISUSE));
 }
 
+bool native_refuse_compiling(struct native *native)
+{
+    if (native->compile_count == 0)
+        return false;
+    native_answer_error(native, SQLITE_LOCKED, "not while a statement is being compiled");
+    return true;
+}
+
 void native_malformed(struct native *native)
 {
     struct sq_error err;
@@ -390,6 +398,16 @@ static void native_idle(struct native *native)
     session_set_activity(session, session->txn == SESSION_TXN_NONE ? SESSION_IDLE : SESSION_IDLE_IN_TRANSACTION);
 }
 
+/* A request out of a call in which SQLite can bear none. */
+static void answer_sealed(struct native *native, uint8_t number)
+{
+    native_set_error(native, "not within this method of a virtual table");
+    size_t offset = native_answer_begin(native, SQLITE_LOCKED);
+    if (number == NATIVE_STEP || number == NATIVE_PREPARE_STEP)
+        sq_buf_put_u32(native->session->out, 0); /* rows */
+    native_answer_end(native, offset);
+}
+
 void native_request(struct native *native, const struct pgwire_frame *frame)
 {
     struct pgwire_cursor request = pgwire_cursor_make(frame->body, frame->body_length);
@@ -400,10 +418,15 @@ void native_request(struct native *native, const struct pgwire_frame *frame)
     native->may_call = number != NATIVE_FINALIZE && number != NATIVE_RESET_ASYNC;
     if (native->may_call)
         native_outcome_count(native);
-    if (op != NULL && !request.is_failed)
+    native_call_turn(native);
+    const struct native *before = native_module_enter(native);
+    if (SQ_UNLIKELY(native->sealed_count > 0 && native->may_call))
+        answer_sealed(native, number);
+    else if (op != NULL && !request.is_failed)
         op(native, &request);
     else
         native_malformed(native);
+    native_module_leave(before);
     native->may_call = may_call;
     native_idle(native);
 }
@@ -413,7 +436,9 @@ enum session_want native_continue(struct session *session)
     struct native *native = session->native;
     session->pause_deadline_us = 0;
     native->may_call = true;
+    const struct native *before = native_module_enter(native);
     enum query_progress progress = work_advance(native);
+    native_module_leave(before);
     native->may_call = false;
     switch (progress) {
     case QUERY_WAITING:

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "engine/native.h"
 
 enum {
     NATIVE_UNSAID_BYTES_MAX = 16 << 20,
@@ -110,6 +111,7 @@ void native_call_check(struct native *native)
     if (native->depth > 0 || native->calls == NULL)
         return;
     release_message(native->calls, 0);
+    native_module_bury(native->calls);
     if (!native->calls->is_dead || !native->calls->has_failure)
         return;
     native->calls->has_failure = false;
@@ -318,6 +320,7 @@ int native_call_exchange(struct native_calls *calls, size_t offset, struct pgwir
     struct pgwire_frame frame;
     result = await_answer(calls, &frame);
     session->context.stop.deadline_us = deadline_us;
+    calls->turn++;
     leave(calls);
     if (result != SQLITE_OK)
         return result;
@@ -370,7 +373,7 @@ bool native_call_busy(struct native *native, uint32_t busy_count)
 
 /* --- Values -------------------------------------------------------------------------------------------------------- */
 
-void native_call_put_value(struct sq_buf *buf, sqlite3_value *value)
+bool native_call_value_of(sqlite3_value *value, struct native_value *ret_value)
 {
     struct native_value out = {.value = {.kind = SQ_VALUE_NULL}};
     out.subtype = sqlite3_value_subtype(value);
@@ -400,12 +403,31 @@ void native_call_put_value(struct sq_buf *buf, sqlite3_value *value)
         out.has_subtype = out.has_subtype && out.number == 0; /* a pointer is one as SQLite keeps it */
         break;
     }
+    *ret_value = out;
     bool has_bytes = out.value.kind == SQ_VALUE_TEXT || out.value.kind == SQ_VALUE_BLOB;
-    /* SQLite had no memory to show it. */
-    if (has_bytes && out.value.bytes.data == NULL && (out.value.bytes.length > 0 || out.value.kind == SQ_VALUE_TEXT))
+    return !has_bytes || out.value.bytes.data != NULL ||
+           (out.value.bytes.length == 0 && out.value.kind == SQ_VALUE_BLOB);
+}
+
+static void put_value(struct sq_buf *buf, sqlite3_value *value, bool is_bound)
+{
+    struct native_value out;
+    if (!native_call_value_of(value, &out)) {
         buf->is_failed = true;
-    else
-        native_put_any(buf, &out);
+        return;
+    }
+    out.is_bound = is_bound;
+    native_put_any(buf, &out);
+}
+
+void native_call_put_value(struct sq_buf *buf, sqlite3_value *value)
+{
+    put_value(buf, value, false);
+}
+
+void native_call_put_argument(struct sq_buf *buf, sqlite3_value *value)
+{
+    put_value(buf, value, sqlite3_value_frombind(value) != 0);
 }
 
 /* --- Life ---------------------------------------------------------------------------------------------------------- */
@@ -421,13 +443,27 @@ struct native_calls *native_calls_of(struct native *native)
     sq_list_init(&calls->functions);
     sq_list_init(&calls->collations);
     sq_list_init(&calls->tokens);
+    sq_list_init(&calls->modules);
+    sq_list_init(&calls->gone);
     sq_buf_init(&calls->unsaid, NATIVE_UNSAID_BYTES_MAX);
     native->calls = calls;
     sqlite3_commit_hook(native->db, native_hook_commit, calls);
+    engine_native_set_modules(native->connection, native_module_is_known, calls);
     return calls;
 }
 
-bool native_may_call(struct native *native, sqlite3_stmt *stmt)
+uint64_t native_plan_count(const struct native *native)
+{
+    return native->calls != NULL ? native->calls->plan_count : 0;
+}
+
+void native_call_turn(struct native *native)
+{
+    if (native->calls != NULL)
+        native->calls->turn++;
+}
+
+bool native_may_call(struct native *native, sqlite3_stmt *stmt, bool has_planned)
 {
     struct native_calls *calls = native->calls;
     /* What an authorizer sees of a statement does not depend on its rows. COMMIT only reads, SQLite says. */
@@ -438,6 +474,9 @@ bool native_may_call(struct native *native, sqlite3_stmt *stmt)
     if (calls == NULL)
         return false;
     if ((native->hooks & (is_reader ? of_all : of_all | of_writers)) != 0)
+        return true;
+    /* It is not looked into the programs of those: to compile them once more would ask the client for plans again. */
+    if (has_planned || (!is_reader && !sq_list_is_empty(&calls->modules)))
         return true;
     bool has_functions = !sq_list_is_empty(&calls->functions) || !sq_list_is_empty(&calls->collations);
     return has_functions && (!is_reader || native_function_is_used(calls, stmt));
@@ -465,6 +504,8 @@ static void free_calls(struct native *native)
     calls->is_dead = true;
     native_hook_forget(calls);
     native_function_forget(calls);
+    native_module_forget(calls);
+    engine_native_set_modules(native->connection, NULL, NULL);
     release_message(calls, 0);
     sq_buf_done(&calls->unsaid);
     native->calls = NULL;

@@ -1,5 +1,5 @@
 /* session/native_call.h: calls from SQLite into the client's process (docs/protocol.md, "Calls"), for the files that make
- * them: native_call.c, native_function.c, native_hook.c.
+ * them: native_call.c, native_function.c, native_hook.c, and those of virtual tables (native_table.h).
  *
  *     size_t offset;
  *     if (native_call_begin(calls, NATIVE_CALL_COMMIT, &offset) == SQLITE_OK) {
@@ -19,6 +19,10 @@
 #include "base/list.h"
 #include "session/native_internal.h"
 
+struct native_module;
+
+enum { NATIVE_SHADOW_MODULES_MAX = 16 };
+
 struct native_calls {
     struct native *native;
     /* Nobody can be called any more: the client is gone, or has broken the protocol, or did not come back in time. */
@@ -29,8 +33,14 @@ struct native_calls {
     struct sq_list functions;  /* struct native_function */
     struct sq_list collations; /* struct native_collation */
     struct sq_list tokens;     /* struct native_token: auxiliary data that SQLite holds for the client */
+    struct sq_list modules;    /* struct native_module */
+    struct sq_list gone;       /* struct native_table: SQLite has let go of them while they were being called */
+    const struct native_module *shadow_modules[NATIVE_SHADOW_MODULES_MAX]; /* those with xShadowName */
     struct sq_buf unsaid;      /* calls without an answer, for the next message */
     uint64_t aggregate_number; /* the last one given */
+    uint64_t table_number;     /* the last one given, to tables and their cursors */
+    uint64_t plan_count;       /* calls of xBestIndex: what is compiled meanwhile uses a table of the client's */
+    uint64_t turn;             /* grows whenever the client may have done something */
     /* Input whose front is a message that is still being handled; the last is the innermost. */
     struct sq_buf kept[NATIVE_CALL_DEPTH_MAX + 1];
     size_t kept_count;
@@ -63,8 +73,16 @@ static inline char *native_text_copy(const struct pgwire_bytes *text)
     return text->data != NULL ? strndup((const char *)text->data, text->length) : NULL;
 }
 
-/* A value as an argument or column of a call. */
+/* A value as a column of a call. */
 void native_call_put_value(struct sq_buf *buf, sqlite3_value *value);
+/* What it is for the client; bytes are borrowed. False: SQLite had no memory to show it. */
+bool native_call_value_of(sqlite3_value *value, struct native_value *ret_value);
+/* As an argument: says, too, whether it was a parameter of the statement. */
+void native_call_put_argument(struct sq_buf *buf, sqlite3_value *value);
+/* What one of the client's has given, as the result of a function or column. */
+void native_call_give_value(sqlite3_context *context, const struct native_value *given);
+void native_call_give_error(struct native_calls *calls, sqlite3_context *context, int code,
+                            const struct pgwire_bytes *message);
 
 /* --- native_blob.c, native_image.c --- */
 void native_blobs_free(struct native *native);
@@ -75,6 +93,22 @@ void native_image_free(struct native *native);
 bool native_function_is_used(struct native_calls *calls, sqlite3_stmt *stmt);
 /* Functions and collations stay in SQLite until it lets go of them, but call nobody any more. */
 void native_function_forget(struct native_calls *calls);
+
+struct native_function;
+/* One of the client's functions of that number, which is not registered: SQLite calls native_function_scalar() with it as
+ * its user data (sqlite.org/vtab.html, xFindFunction). NULL: no memory. */
+struct native_function *native_function_new(struct native_calls *calls, const char *name, uint32_t number);
+uint32_t native_function_number(const struct native_function *function);
+void native_function_free(struct native_function *function);
+void native_function_scalar(sqlite3_context *context, int count, sqlite3_value **arguments);
+
+/* --- native_module.c --- */
+/* Whether `name` is a module of the client's. */
+bool native_module_is_known(void *calls, const char *name);
+/* Frees tables that are gone: when nothing is being worked off. */
+void native_module_bury(struct native_calls *calls);
+/* Modules and tables stay in SQLite until it lets go of them, but call nobody any more. */
+void native_module_forget(struct native_calls *calls);
 
 /* --- native_hook.c --- */
 void native_hook_forget(struct native_calls *calls);

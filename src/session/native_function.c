@@ -155,11 +155,14 @@ int native_client_code(struct native_calls *calls, int code)
     return result;
 }
 
-static void give_error(struct native_calls *calls, sqlite3_context *context, int code,
-                       const struct pgwire_bytes *message)
+void native_call_give_error(struct native_calls *calls, sqlite3_context *context, int code,
+                            const struct pgwire_bytes *message)
 {
     int result = native_client_code(calls, code);
-    if (result == SQLITE_NOMEM) {
+    static const char no_memory[] = "out of memory"; /* any other text was given with the code */
+    bool is_plain = message->data == NULL || (message->length == sizeof(no_memory) - 1 &&
+                                              memcmp(message->data, no_memory, sizeof(no_memory) - 1) == 0);
+    if (result == SQLITE_NOMEM && is_plain) {
         sqlite3_result_error_nomem(context);
     } else if (result == SQLITE_TOOBIG && message->data == NULL) {
         sqlite3_result_error_toobig(context);
@@ -171,7 +174,7 @@ static void give_error(struct native_calls *calls, sqlite3_context *context, int
     }
 }
 
-static void give_value(sqlite3_context *context, const struct native_value *given)
+void native_call_give_value(sqlite3_context *context, const struct native_value *given)
 {
     const struct sq_value *value = &given->value;
     switch (given->kind) {
@@ -182,6 +185,8 @@ static void give_value(sqlite3_context *context, const struct native_value *give
     case NATIVE_VALUE_POINTER:
         sqlite3_result_pointer(context, native_pointer_of(given->number), NATIVE_POINTER_TYPE, NULL);
         return;
+    case NATIVE_VALUE_UNCHANGED: /* these two are no results: native_get_any() */
+    case NATIVE_VALUE_LIST:
     case NATIVE_VALUE_PLAIN:
         break;
     }
@@ -239,7 +244,7 @@ static void call_function(sqlite3_context *context, enum native_function_part pa
         sq_buf_put_u64(out, aggregate);
         sq_buf_put_u16(out, (uint16_t)count);
         for (int i = 0; i < count; i++)
-            native_call_put_value(out, arguments[i]);
+            native_call_put_argument(out, arguments[i]);
         if (has_auxiliary)
             put_auxiliary(function, context, count);
         else
@@ -252,9 +257,9 @@ static void call_function(sqlite3_context *context, enum native_function_part pa
     }
     if (read_answer(&cursor, &answer)) {
         if (answer.is_error)
-            give_error(calls, context, answer.code, &answer.message);
+            native_call_give_error(calls, context, answer.code, &answer.message);
         else if (part != NATIVE_PART_STEP && part != NATIVE_PART_INVERSE)
-            give_value(context, &answer.value);
+            native_call_give_value(context, &answer.value);
         if (part == NATIVE_PART_SCALAR)
             set_auxiliary(function, context, &answer.auxiliary);
     }
@@ -262,7 +267,7 @@ static void call_function(sqlite3_context *context, enum native_function_part pa
         sqlite3_result_error_code(context, SQLITE_INTERRUPT);
 }
 
-static void on_scalar(sqlite3_context *context, int count, sqlite3_value **arguments)
+void native_function_scalar(sqlite3_context *context, int count, sqlite3_value **arguments)
 {
     call_function(context, NATIVE_PART_SCALAR, 0, count, arguments);
 }
@@ -323,24 +328,42 @@ static void free_function(void *context)
     free(function);
 }
 
-static int create_function(struct native *native, const char *name, int count, int flags, uint32_t number,
-                           enum native_function_kind kind)
+struct native_function *native_function_new(struct native_calls *calls, const char *name, uint32_t number)
 {
-    struct native_calls *calls = native_calls_of(native);
     size_t name_bytes = strlen(name);
-    struct native_function *function = calls != NULL ? calloc(1, sizeof(*function) + name_bytes) : NULL;
+    struct native_function *function = calloc(1, sizeof(*function) + name_bytes);
     if (function == NULL)
-        return SQLITE_NOMEM;
+        return NULL;
     function->name_bytes = name_bytes;
     memcpy(function->name, name, name_bytes);
     function->calls = calls;
     function->number = number;
     sq_list_init(&function->links);
     sq_list_push_back(&calls->functions, &function->links);
+    return function;
+}
+
+uint32_t native_function_number(const struct native_function *function)
+{
+    return function->number;
+}
+
+void native_function_free(struct native_function *function)
+{
+    free_function(function);
+}
+
+static int create_function(struct native *native, const char *name, int count, int flags, uint32_t number,
+                           enum native_function_kind kind)
+{
+    struct native_calls *calls = native_calls_of(native);
+    struct native_function *function = calls != NULL ? native_function_new(calls, name, number) : NULL;
+    if (function == NULL)
+        return SQLITE_NOMEM;
     /* SQLite frees `function`, also when it fails. */
     switch (kind) {
     case NATIVE_SCALAR:
-        return sqlite3_create_function_v2(native->db, name, count, flags, function, on_scalar, NULL, NULL,
+        return sqlite3_create_function_v2(native->db, name, count, flags, function, native_function_scalar, NULL, NULL,
                                           free_function);
     case NATIVE_AGGREGATE:
         return sqlite3_create_function_v2(native->db, name, count, flags, function, NULL, on_step, on_final,

@@ -377,7 +377,7 @@ void native_op_image_put(struct native *native, struct pgwire_cursor *request)
         native_malformed(native);
         return;
     }
-    struct native_image *image = begin_image(native, &database);
+    struct native_image *image = native_refuse_compiling(native) ? NULL : begin_image(native, &database);
     if (image == NULL)
         return;
     image->is_put = true;

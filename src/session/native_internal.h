@@ -5,6 +5,7 @@
  *   native_statement.c  PREPARE, STEP, RESET, FINALIZE, EXPAND, STMT_STATUS
  *   native_call.c       calls of the client's functions: native_call.h
  *   native_function.c   functions and collations          native_hook.c    hooks
+ *   native_module.c, native_method.c, native_plan.c, native_cursor.c       virtual tables: native_table.h
  *   native_blob.c       incremental blobs                  native_image.c   whole databases
  *   native_settings.c   what is asked about, and set in, a connection: 0x10 to 0x1C
  *   native_outcome.c    what became of a session's last request: OUTCOME
@@ -25,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/map.h"
 #include "pgwire/cursor.h"
 #include "pgwire/native.h"
@@ -32,7 +34,8 @@
 #include "session/session_internal.h"
 
 enum {
-    NATIVE_BATCH_BYTES_MAX = 16 << 20, /* of rows in one answer; one row more may be behind */
+    NATIVE_BATCH_BYTES_MAX = 16 << 20,   /* of rows in one answer; one row more may be behind */
+    NATIVE_BATCH_US = 20 * SQ_US_PER_MS, /* then an answer is given with the rows that there are */
     NATIVE_BUFFER_KEEP_BYTES = 64 << 10,
     NATIVE_BATCH_KEEP_BYTES = 256 << 10, /* while a statement is in its middle */
 };
@@ -75,7 +78,11 @@ struct native {
     sqlite3 *db;                          /* the same, for those who speak SQLite */
     bool is_private;                      /* a database in memory, of this session alone */
     bool is_readonly;
-    bool may_call;            /* a request is being worked off: functions of the client may be called */
+    bool may_call;      /* a request is being worked off: functions of the client may be called */
+    bool is_explaining; /* what is being compiled is an EXPLAIN */
+    /* Calls that wait out of which no request may be worked off, and out of which none may take a database away: they came
+     * while SQLite compiles or makes a table. */
+    unsigned sealed_count, compile_count;
     unsigned depth;           /* calls that wait for their answers */
     struct sq_map statements; /* u32 -> struct native_statement */
     struct native_work *work; /* the innermost that has begun and not answered; NULL: none */
@@ -121,6 +128,8 @@ void native_answer(struct native *native, int result);
 void native_answer_error(struct native *native, int result, const char *text);
 /* A number that names nothing, a statement that is in use: SQLITE_MISUSE. */
 void native_answer_misuse(struct native *native);
+/* Answers SQLITE_LOCKED, and is true, to what cannot be done out of a call that came while a statement was being compiled. */
+bool native_refuse_compiling(struct native *native);
 /* The text of the next error, if SQLite has none for it. */
 void native_set_error(struct native *native, const char *text);
 /* What a failure that is not fatal is in SQLite's terms; sets the error's text if it is not SQLite's. */
@@ -157,7 +166,7 @@ native_op *native_find_op(uint8_t number);
 
 /* --- native_statement.c, native_settings.c --- */
 native_op native_op_prepare, native_op_step, native_op_prepare_step, native_op_reset, native_op_finalize,
-    native_op_expand, native_op_stmt_status, native_op_reset_async;
+    native_op_expand, native_op_stmt_status, native_op_reset_async, native_op_close;
 native_op native_op_column_metadata, native_op_txn_state, native_op_set_rowid, native_op_limit, native_op_db_config,
     native_op_db_status, native_op_checkpoint, native_op_busy_timeout, native_op_databases, native_op_attach,
     native_op_release_memory, native_op_data_version, native_op_interrupt_clear, native_op_outcome;
@@ -165,11 +174,22 @@ void native_free_statements(struct native *native);
 
 /* --- native_call.c and its neighbours: functions, hooks, blobs, images --- */
 native_op native_op_function, native_op_collation, native_op_hooks, native_op_overload;
+native_op native_op_module, native_op_drop_modules, native_op_declare_vtab, native_op_vtab_config, native_op_disconnect;
 native_op native_op_blob_open, native_op_blob_read, native_op_blob_write, native_op_blob_reopen, native_op_blob_close;
 native_op native_op_image_open, native_op_image_read, native_op_image_close, native_op_image_put, native_op_image_data,
     native_op_image_done;
-/* Whether a statement may call functions of the client's. It compiles: no answer may have been begun. */
-bool native_may_call(struct native *native, sqlite3_stmt *stmt);
+/* Whether a statement may call functions of the client's; `has_planned`: while it was compiled, tables of the client's were
+ * asked for plans. It compiles: no answer may have been begun. */
+bool native_may_call(struct native *native, sqlite3_stmt *stmt, bool has_planned);
+/* This thread works off a request of that session from here on; what it did before comes back with leave. */
+const struct native *native_module_enter(const struct native *native);
+void native_module_leave(const struct native *before);
+/* Whether the client has modules of its own. */
+bool native_module_is_any(const struct native *native);
+/* How often their tables were asked for plans so far. */
+uint64_t native_plan_count(const struct native *native);
+/* The client may have done something: what is known of its tables may be out of date. */
+void native_call_turn(struct native *native);
 /* When no call is open: ends the session if a call has failed for good. */
 void native_call_check(struct native *native);
 /* What is to be told to the client without an answer goes before the next message. */

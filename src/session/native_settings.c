@@ -285,7 +285,7 @@ void native_op_attach(struct native *native, struct pgwire_cursor *request)
     const char *database = get_name(request, names[0]);
     const char *schema = get_name(request, names[1]);
     uint8_t flags = pgwire_get_u8(request);
-    if (!is_whole(native, request))
+    if (!is_whole(native, request) || native_refuse_compiling(native))
         return;
     if (database == NULL || schema == NULL || (flags & ~(NATIVE_ATTACH_CREATE | NATIVE_ATTACH_READONLY)) != 0) {
         native_answer_misuse(native);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sql_lexer.h"
 #include "engine/statement.h"
 #include "session/native_internal.h"
 
@@ -25,12 +26,15 @@ struct native_statement {
     bool is_doomed;      /* invariant 2 */
     bool has_news;       /* PREPARE_STEP: the facts have not been told */
     bool may_call;       /* functions of the client's: one of the facts */
+    bool has_planned;    /* tables of the client's were asked for plans when it was compiled */
+    uint64_t plan_count; /* native_plan_count() when the run began */
     int compile_count;   /* how often SQLite had compiled it anew when its facts were told */
     uint32_t consumed;   /* bytes of SQL */
     struct sq_buf *rows; /* of the run */
     struct sq_buf inner_rows;
     uint32_t row_count;
     uint32_t bytes_max;
+    int64_t run_until_us; /* sq_clock_coarse_us(); 0: as long as it takes */
     struct sq_buf parameters;
 };
 
@@ -183,6 +187,25 @@ static struct native_statement *add_statement(struct native *native, const struc
     return statement;
 }
 
+static bool is_explain(const struct pgwire_bytes *sql)
+{
+    return sql_statement_inspect((const char *)sql->data, sql->length).is_explain;
+}
+
+/* Compiles; while the client's authorizer or collation hook is asked, statement_timeout holds, as for a statement that runs. */
+static sq_status compile(struct native *native, const struct prepare_request *prepare, struct sq_error *err,
+                         struct service_statement **ret_service, size_t *ret_consumed)
+{
+    struct service_context *context = &native->session->context;
+    int64_t before_us = context->stop.deadline_us; /* of a statement that has led here */
+    if (before_us == 0 && context->statement_timeout_us != 0)
+        context->stop.deadline_us = sq_clock_now_us() + context->statement_timeout_us;
+    sq_status status = service_prepare_native(native->session->service, (const char *)prepare->sql.data,
+                                              prepare->sql.length, prepare->flags, err, ret_service, ret_consumed);
+    context->stop.deadline_us = before_us;
+    return status;
+}
+
 /* SQLite's result. SQLITE_OK and *ret_statement NULL: there is none in the text, of which *ret_consumed bytes were used. A
  * fatal failure has been said: -1. */
 static int prepare_statement(struct native *native, const struct prepare_request *prepare,
@@ -200,8 +223,11 @@ static int prepare_statement(struct native *native, const struct prepare_request
         native_set_error(native, "too many prepared statements");
         return SQLITE_ERROR;
     }
-    sq_status status = service_prepare_native(session->service, (const char *)prepare->sql.data, prepare->sql.length,
-                                              prepare->flags, &err, &service, ret_consumed);
+    uint64_t plan_count = native_plan_count(native);
+    bool was_explaining = native->is_explaining;
+    native->is_explaining = native_module_is_any(native) && is_explain(&prepare->sql);
+    sq_status status = compile(native, prepare, &err, &service, ret_consumed);
+    native->is_explaining = was_explaining;
     native_apply_settings(native); /* some pragmas have their effect while they are compiled */
     if (status != SQ_OK)
         return native_is_fatal(native, &err) ? -1 : native_result_of(native, &err);
@@ -211,7 +237,8 @@ static int prepare_statement(struct native *native, const struct prepare_request
     bool is_taken = native_find_statement(native, prepare->number) != NULL;
     *ret_statement = is_taken ? NULL : add_statement(native, prepare, service, *ret_consumed);
     if (*ret_statement != NULL) {
-        (*ret_statement)->may_call = native_may_call(native, (*ret_statement)->stmt);
+        (*ret_statement)->has_planned = native_plan_count(native) != plan_count;
+        (*ret_statement)->may_call = native_may_call(native, (*ret_statement)->stmt, (*ret_statement)->has_planned);
         return SQLITE_OK;
     }
     service_release(session->service, service);
@@ -261,6 +288,7 @@ static int bind_value(sqlite3_stmt *stmt, int index, const struct native_value *
 {
     if (value->kind == NATIVE_VALUE_ZEROBLOB)
         return sqlite3_bind_zeroblob64(stmt, index, value->number);
+    sq_assert(value->kind == NATIVE_VALUE_PLAIN || value->kind == NATIVE_VALUE_POINTER); /* native_get_any() */
     if (value->kind == NATIVE_VALUE_POINTER)
         return sqlite3_bind_pointer(stmt, index, native_pointer_of(value->number), NATIVE_POINTER_TYPE, NULL);
     const struct sq_value *plain = &value->value;
@@ -343,7 +371,8 @@ static struct step_request get_step(struct pgwire_cursor *request)
     step.bytes_max = pgwire_get_u32(request);
     step.parameter_count = pgwire_get_u32(request);
     bool is_anew = (step.flags & NATIVE_STEP_ANEW) != 0;
-    if ((step.flags & ~NATIVE_STEP_ANEW) != 0 || (!is_anew && step.parameter_count != NATIVE_PARAMETERS_KEPT))
+    bool is_known = step.flags == 0 || step.flags == NATIVE_STEP_ANEW || step.flags == NATIVE_STEP_ON;
+    if (!is_known || (!is_anew && step.parameter_count != NATIVE_PARAMETERS_KEPT))
         pgwire_cursor_fail(request);
     return step;
 }
@@ -363,7 +392,8 @@ static sq_status on_row(struct sink *sink, const struct sq_value *values, size_t
         return sq_fail(err, SQ_LIMIT, "a row of the result is larger than max-row-size");
     }
     statement->row_count++;
-    sink->has_enough = sq_buf_length(rows) > statement->bytes_max;
+    sink->has_enough = sq_buf_length(rows) > statement->bytes_max ||
+                       (statement->run_until_us != 0 && sq_clock_coarse_us() > statement->run_until_us);
     return SQ_OK;
 }
 
@@ -374,9 +404,11 @@ static void answer_step(struct native_statement *statement, int result)
     struct sq_buf *out = native->session->out;
     struct sq_buf *rows = statement->rows;
     bool is_new = has_news(statement);
-    if (SQ_UNLIKELY(is_new && !statement->has_news)) /* compiled anew. An error's text must stay: then it may call */
-        statement->may_call =
-            (result != SQLITE_ROW && result != SQLITE_DONE) || native_may_call(native, statement->stmt);
+    if (SQ_UNLIKELY(is_new && !statement->has_news)) { /* compiled anew. An error's text must stay: then it may call */
+        statement->has_planned |= native_plan_count(native) != statement->plan_count;
+        statement->may_call = (result != SQLITE_ROW && result != SQLITE_DONE) ||
+                              native_may_call(native, statement->stmt, statement->has_planned);
+    }
     size_t answer = native_answer_begin_facts(native, result, is_new);
     if (is_new)
         put_facts(statement);
@@ -401,13 +433,20 @@ static void on_stepped(struct native *native, struct native_work *work, int resu
         free_statement(statement);
 }
 
+/* Whether it has ended, or has not begun. */
+static bool is_at_rest(const struct native_statement *statement)
+{
+    enum query_stage stage = statement->work.query.stage;
+    return stage == QUERY_ENDED || stage == QUERY_NEW;
+}
+
 /* Runs the statement on, or anew. */
 static void run_statement(struct native_statement *statement, const struct step_request *step)
 {
     struct native *native = statement->native;
     struct query *query = &statement->work.query;
     /* One that has ended begins anew by itself, with what is bound to it. */
-    if (query->stage == QUERY_ENDED || query->stage == QUERY_NEW)
+    if (is_at_rest(statement))
         *query = (struct query){.statement = statement->service, .text = sqlite3_sql(statement->stmt)};
     query->row_limit = step->rows_max;
     statement->work.answer_cb = on_stepped;
@@ -416,8 +455,14 @@ static void run_statement(struct native_statement *statement, const struct step_
     statement->rows = native->work == NULL ? &native->rows : &statement->inner_rows;
     statement->row_count = 0;
     statement->bytes_max = step->bytes_max < NATIVE_BATCH_BYTES_MAX ? step->bytes_max : NATIVE_BATCH_BYTES_MAX;
+    statement->plan_count = native_plan_count(native);
+    /* One that writes is not held open for the sake of its first rows. */
+    statement->run_until_us = sqlite3_stmt_readonly(statement->stmt) != 0 ? sq_clock_coarse_us() + NATIVE_BATCH_US : 0;
     statement->is_running = true;
+    bool was_explaining = native->is_explaining;
+    native->is_explaining = sqlite3_stmt_isexplain(statement->stmt) != 0; /* it may be compiled anew */
     native_work_run(native, &statement->work, &statement->sink);
+    native->is_explaining = was_explaining;
 }
 
 /* What STEP says when it comes to nothing. */
@@ -426,6 +471,16 @@ static void answer_not_stepped(struct native *native, int result)
     size_t answer = native_answer_begin(native, result);
     sq_buf_put_u32(native->session->out, 0);
     native_answer_end(native, answer);
+}
+
+/* Whether it takes away what SQLite still looks at while it compiles: a database (DETACH; VACUUM detaches what it has
+ * attached), or all that is known of a schema (ALTER TABLE). */
+static bool takes_away(const struct native_statement *statement)
+{
+    const char *sql = sqlite3_sql(statement->stmt);
+    enum sql_verb verb = sql_statement_inspect(sql, strlen(sql)).verb;
+    return engine_statement_traits(statement->service->engine).may_detach || verb == SQL_VERB_VACUUM ||
+           verb == SQL_VERB_ALTER;
 }
 
 static void step_statement(struct native_statement *statement, const struct step_request *step,
@@ -456,6 +511,9 @@ static void step_statement(struct native_statement *statement, const struct step
     } else if (engine_statement_traits(statement->service->engine).is_attach) {
         native_set_error(native, "not authorized");
         answer_step(statement, SQLITE_AUTH);
+    } else if (native->compile_count > 0 && takes_away(statement)) {
+        native_set_error(native, "not while a statement is being compiled");
+        answer_step(statement, SQLITE_LOCKED);
     } else {
         run_statement(statement, step);
     }
@@ -468,6 +526,8 @@ void native_op_step(struct native *native, struct pgwire_cursor *request)
     struct native_statement *statement = native_find_statement(native, number);
     if (request->is_failed) {
         native_malformed(native);
+    } else if ((step.flags & NATIVE_STEP_ON) != 0 && statement != NULL && is_at_rest(statement)) {
+        answer_not_stepped(native, SQLITE_DONE);
     } else if (statement != NULL && !statement->is_running) {
         step_statement(statement, &step, request);
     } else if (skip_parameters(request, step.parameter_count)) {
@@ -531,15 +591,33 @@ void native_op_reset_async(struct native *native, struct pgwire_cursor *request)
     }
 }
 
+/* It goes now, or with the end of its run. */
+static void doom_statement(struct native_statement *statement)
+{
+    if (statement != NULL && statement->is_running)
+        statement->is_doomed = true;
+    else if (statement != NULL)
+        free_statement(statement);
+}
+
 void native_op_finalize(struct native *native, struct pgwire_cursor *request)
 {
     struct native_statement *statement = native_find_statement(native, pgwire_get_u32(request));
     if (!pgwire_cursor_is_done(request))
         native_malformed(native);
-    else if (statement != NULL && statement->is_running)
-        statement->is_doomed = true;
-    else if (statement != NULL)
-        free_statement(statement);
+    else
+        doom_statement(statement);
+}
+
+void native_op_close(struct native *native, struct pgwire_cursor *request)
+{
+    struct native_statement *statement = native_find_statement(native, pgwire_get_u32(request));
+    if (!pgwire_cursor_is_done(request)) {
+        native_malformed(native);
+        return;
+    }
+    doom_statement(statement);
+    native_answer(native, SQLITE_OK);
 }
 
 void native_op_expand(struct native *native, struct pgwire_cursor *request)

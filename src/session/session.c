@@ -22,6 +22,7 @@
 #include "metrics/metrics.h"
 #include "session/native_internal.h"
 #include "session/session_internal.h"
+#include "session/walsender.h"
 
 sq_status session_new(struct session_host *host, struct sq_waker *waker, struct session_wire *wire, const char *peer,
                       struct sq_error *err, struct session **ret_session)
@@ -111,6 +112,7 @@ void session_free(struct session *session)
     consistency_done(session);
     session_drop_work(session);
     native_free(session->native);
+    walsender_free(session->walsender);
     struct engine_durability *durability = session_durability(session);
     if (durability != NULL)
         engine_durability_withdraw(durability, &session->durability_ticket);
@@ -457,6 +459,8 @@ int64_t session_deadline_us(const struct session *session)
         return session->startup_deadline_us;
     if (session->state == SESSION_STATE_CANCELING)
         return session->cancel_deadline_us;
+    if (session->walsender != NULL && walsender_is_streaming(session->walsender))
+        return walsender_deadline_us(session->walsender);
     if (is_working(session))
         return earlier(session->context.stop.deadline_us, session->pause_deadline_us);
     return earlier(earlier(holdup_deadline_us(session), idle_deadline_us(session)), rest_deadline_us(session));
@@ -551,6 +555,10 @@ static void handle_native(struct session *session, const struct pgwire_frame *fr
 
 static void handle_message(struct session *session, const struct pgwire_frame *frame)
 {
+    if (session->walsender != NULL && frame->type != PGWIRE_TERMINATE) {
+        walsender_message(session->walsender, frame);
+        return;
+    }
     if (frame->type == PGWIRE_NATIVE || frame->type == PGWIRE_NATIVE_CALL) {
         handle_native(session, frame);
         return;
@@ -697,7 +705,10 @@ static enum session_want session_step(struct session *session, bool *ret_has_mov
         return SESSION_CLOSE;
     }
     *ret_has_moved = take_message(session, &want);
-    return want;
+    if (*ret_has_moved || session->walsender == NULL || !walsender_is_streaming(session->walsender))
+        return want;
+    walsender_give(session->walsender);
+    return SESSION_DUPLEX;
 }
 
 static bool is_idle_listener(const struct session *session)
@@ -712,6 +723,8 @@ static bool is_output_full(struct session *session)
 {
     if (sq_buf_length(session->out) < session->output_high_water || session->state == SESSION_STATE_CLOSING)
         return false;
+    if (session->walsender != NULL && walsender_is_streaming(session->walsender))
+        return false; /* what comes is read nevertheless: it looks at the mark itself */
     if (is_working(session) && engine_stop_check(&session->context.stop) != ENGINE_STOP_NONE)
         return false;
     /* Waking up before the client has read something would be for nothing, again and again. */

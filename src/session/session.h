@@ -63,6 +63,7 @@ struct session_wire {
 enum session_want {
     SESSION_NEED_INPUT,  /* all of `in` that can be used has been used: send `out`, then wait for bytes */
     SESSION_OUTPUT_FULL, /* send `out` first, then run again */
+    SESSION_DUPLEX,      /* replication: send what can be sent, read what has come, and run again after either */
     SESSION_WAITING,     /* send `out`; run again after a wake or at the deadline */
     SESSION_YIELDED,     /* send `out`; run again after others had a turn */
     SESSION_STARTED,     /* the start-up packet is in, nothing slow has been done: run again, on any thread */

@@ -18,6 +18,7 @@
  *   consistency.c   what reads wait for; positions: consistency.h
  *   delegated.c     a session that stands for one on a replica: delegated.h
  *   native*.c       native mode: native_internal.h
+ *   walsender.c     sessions of replicas: walsender.h
  */
 #ifndef SQ_SESSION_SESSION_INTERNAL_H
 #define SQ_SESSION_SESSION_INTERNAL_H
@@ -94,6 +95,7 @@ struct row_sink {
 struct copy_in;
 struct copy_out;
 struct native;
+struct walsender;
 
 /* What the start-up parameter _pq_.sqld asks for: docs/protocol.md, "Asking for it". */
 struct native_asked {
@@ -102,6 +104,7 @@ struct native_asked {
     bool is_fresh;
     bool is_readonly;
     char origin[ENGINE_ORIGIN_MAX + 1]; /* "": none */
+    char share[ENGINE_SHARE_MAX + 1];   /* likewise */
     bool has_key;
     uint8_t key[OUTCOME_KEY_BYTES];
 };
@@ -188,6 +191,8 @@ struct session {
     struct native_asked native_asked;
     struct pgwire_startup_frame startup_packet; /* of one that will be relayed; owns its body. NULL: it is not */
     struct native *native; /* NULL: not in native mode */
+    bool is_replication;         /* replication=true was asked for */
+    struct walsender *walsender; /* NULL: not a replica's session */
     struct native_progress progress;
 
     struct delegated_asked delegated_asked;

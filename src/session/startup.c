@@ -15,18 +15,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "engine/database.h"
 #include "metrics/metrics.h"
+#include "repl/node.h"
 #include "session/native_internal.h"
 #include "session/session_internal.h"
+#include "session/walsender.h"
 
 enum {
     CANCEL_WAIT_US = 10 * SQ_US_PER_S, /* the longest that a cancel request waits for its session to look */
-    NATIVE_WORD_MAX = 64,              /* bytes of a word of _pq_.sqld */
+    NATIVE_WORD_MAX = 80,              /* bytes of a word of _pq_.sqld */
 };
 
 static sq_status fail_fatal(sq_status status, struct sq_error *err)
@@ -109,10 +112,14 @@ static sq_status copy_name(const struct pgwire_text *text, const char *what, str
     return SQ_OK;
 }
 
-static bool is_origin(const char *text)
+/* Takes hexadecimal digits. False: they are none, too many, or were there before. */
+static bool take_digits(char *to, size_t size, const char *text)
 {
     size_t length = strlen(text);
-    return length > 0 && length <= ENGINE_ORIGIN_MAX && strspn(text, "0123456789abcdefABCDEF") == length;
+    if (to[0] != '\0' || length == 0 || length >= size || strspn(text, "0123456789abcdefABCDEF") != length)
+        return false;
+    memcpy(to, text, length + 1);
+    return true;
 }
 
 /* False: it is set already. */
@@ -142,6 +149,7 @@ static bool take_key(struct native_asked *asked, const char *digits)
 static bool take_native_option(struct native_asked *asked, const char *option)
 {
     static const char origin[] = "origin=";
+    static const char share[] = "share=";
     static const char key[] = "key=";
     if (strcmp(option, "create") == 0)
         return set_flag(&asked->is_create);
@@ -151,10 +159,10 @@ static bool take_native_option(struct native_asked *asked, const char *option)
         return set_flag(&asked->is_readonly);
     if (strncmp(option, key, strlen(key)) == 0)
         return take_key(asked, option + strlen(key));
-    if (strncmp(option, origin, strlen(origin)) != 0 || !is_origin(option + strlen(origin)) || asked->origin[0] != '\0')
-        return false;
-    snprintf(asked->origin, sizeof(asked->origin), "%s", option + strlen(origin));
-    return true;
+    if (strncmp(option, share, strlen(share)) == 0)
+        return take_digits(asked->share, sizeof(asked->share), option + strlen(share));
+    return strncmp(option, origin, strlen(origin)) == 0 &&
+           take_digits(asked->origin, sizeof(asked->origin), option + strlen(origin));
 }
 
 /* The version, and options behind it. */
@@ -178,6 +186,29 @@ static sq_status take_native(struct session *session, const struct pgwire_text *
     if (!is_good || (asked.origin[0] != '\0' && !asked.is_create) || (asked.is_create && asked.is_fresh))
         return sq_fail(err, SQ_PROTOCOL, "invalid value for start-up parameter \"" NATIVE_OPTION "\"");
     session->native_asked = asked;
+    return SQ_OK;
+}
+
+static bool is_one_of(const char *text, const char *const *words, size_t count)
+{
+    size_t at = 0;
+    while (at < count && strcasecmp(text, words[at]) != 0)
+        at++;
+    return at < count;
+}
+
+/* Manual, "Streaming Replication Protocol": a boolean, or `database` for logical replication. */
+static sq_status take_replication(struct session *session, const char *value, struct sq_error *err)
+{
+    if (strcasecmp(value, "database") == 0)
+        return sq_fail_sql(err, SQ_INVALID, "0A000", "logical replication is not supported");
+    static const char *const yes[] = {"true", "yes", "on", "1", "t", "y"};
+    static const char *const no[] = {"false", "no", "off", "0", "f", "n"};
+    bool is_on = is_one_of(value, yes, sizeof(yes) / sizeof(yes[0]));
+    if (!is_on && !is_one_of(value, no, sizeof(no) / sizeof(no[0])))
+        return sq_fail_sql(err, SQ_INVALID, "22023", "invalid value for start-up parameter \"replication\": \"%.63s\"",
+                           value);
+    session->is_replication = is_on;
     return SQ_OK;
 }
 
@@ -208,9 +239,7 @@ static sq_status take_parameter(struct session *session, const struct pgwire_tex
     if (strcmp(name->data, "options") == 0)
         return take_options(session, value->data, err);
     if (strcmp(name->data, "replication") == 0) {
-        if (strcmp(value->data, "false") == 0 || strcmp(value->data, "off") == 0 || strcmp(value->data, "0") == 0)
-            return SQ_OK;
-        return sq_fail_sql(err, SQ_INVALID, "0A000", "replication connections are not supported");
+        return take_replication(session, value->data, err);
     }
     return settings_set_startup(&session->settings, name->data, value->data, err);
 }
@@ -390,7 +419,9 @@ static sq_status make_native_database(struct session *session, struct sq_error *
     char made[ENGINE_DATABASE_NAME_MAX + 1];
     *ret_is_open = name != NULL && strcmp(name, NATIVE_MEMORY_DATABASE) == 0;
     if (*ret_is_open)
-        return engine_database_new_private(registry, err, &session->context.database);
+        return engine_database_open_private(registry, asked->share, err, &session->context.database);
+    if (asked->share[0] != '\0')
+        return fail_fatal(sq_fail(err, SQ_PROTOCOL, "\"share\" is for a database in memory"), err);
     if (name == NULL || (!asked->is_create && !asked->is_fresh))
         return SQ_OK;
     SQ_TRY(engine_database_make(registry, name, asked->is_fresh, asked->origin, err, made));
@@ -428,10 +459,27 @@ static void prepare_native(struct session *session)
     context->function_count = 0;
 }
 
+/* A replica's session has no database, and no service: nothing is admitted or counted. */
+static sq_status open_replication(struct session *session, struct sq_error *err)
+{
+    if (session->native_asked.is_asked)
+        return sq_fail_sql(err, SQ_INVALID, "0A000", "native mode has no replication");
+    SQ_TRY(set_database_name(session, "replication", err));
+    SQ_TRY(walsender_new(session, err, &session->walsender));
+    SQ_TRY(settings_assign(&session->settings, SETTING_SESSION_AUTHORIZATION, session->user, err));
+    session_registry_label(session->host->sessions, &session->entry, session->user, session->database_name,
+                           settings_text(&session->settings, SETTING_APPLICATION_NAME));
+    return SQ_OK;
+}
+
 static sq_status open_session(struct session *session, struct sq_error *err)
 {
-    SQ_TRY(choose_database(session, err));
     session->context.role = session->user;
+    if (session->host->node != NULL && repl_node_role(session->host->node) != REPL_PRIMARY)
+        SQ_TRY(settings_assign(&session->settings, SETTING_IN_HOT_STANDBY, "on", err));
+    if (session->is_replication)
+        return open_replication(session, err);
+    SQ_TRY(choose_database(session, err));
     if (session->native_asked.is_asked)
         prepare_native(session);
     SQ_TRY(session->host->factory->make_cb(session->host->factory, &session->context, err, &session->service));

@@ -1,7 +1,7 @@
 /* wal/ltx.h: LTX files, version 3 (docs/ltx.md): one or more transactions as the pages they have changed.
  *
  * Encoder, decoder and compactor work on streams: an encoder puts bytes where it is told, a decoder is fed bytes as they come.
- * Memory: a page or two, and for the encoder 24 bytes for each page of the file (the index is at its end).
+ * Memory: a page or two, and for the encoder a few bytes for each page of the file (the index is at its end).
  *
  *     header (100) │ page frames, ascending, LZ4 │ 6 zero bytes │ page index │ trailer (16)
  *
@@ -27,12 +27,14 @@ enum {
 
 /* A transaction number: counts the commits of a database from 1. */
 typedef uint64_t ltx_txid;
+/* The largest that a file may have: the one after it is a number too. */
+#define LTX_TXID_MAX (UINT64_MAX - 1)
 
 struct ltx_header {
-    uint32_t flags;        /* 0 */
+    uint32_t flags; /* 0 */
     uint32_t page_bytes;
-    uint32_t page_count;   /* of the database afterwards ("commit") */
-    ltx_txid min_txid;     /* 1: a snapshot, every page is in the file */
+    uint32_t page_count; /* of the database afterwards ("commit") */
+    ltx_txid min_txid;   /* 1: a snapshot, every page is in the file */
     ltx_txid max_txid;
     int64_t timestamp_ms;  /* Unix time of the last transaction */
     uint64_t pre_checksum; /* of the database before; 0 for a snapshot */
@@ -40,7 +42,7 @@ struct ltx_header {
     uint64_t wal_bytes;
     uint32_t wal_salt1;
     uint32_t wal_salt2;
-    uint64_t node_id;      /* of sqld: the timeline it was made on */
+    uint64_t node_id; /* of sqld: the timeline it was made on */
 };
 
 struct ltx_trailer {
@@ -80,7 +82,7 @@ SQ_MUST_USE sq_status ltx_decoder_feed(struct ltx_decoder *decoder, const uint8_
                                        const void **ret_page);
 const struct ltx_header *ltx_decoder_header(const struct ltx_decoder *decoder);
 const struct ltx_trailer *ltx_decoder_trailer(const struct ltx_decoder *decoder); /* after DONE */
-void ltx_decoder_free(struct ltx_decoder *decoder); /* NULL is allowed */
+void ltx_decoder_free(struct ltx_decoder *decoder);                               /* NULL is allowed */
 
 /* Reads a header, or the trailer from a file's last bytes, and checks what can be checked alone. */
 SQ_MUST_USE sq_status ltx_header_decode(const uint8_t bytes[LTX_HEADER_BYTES], struct sq_error *err,

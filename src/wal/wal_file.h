@@ -27,6 +27,18 @@ struct wal_place {
     uint32_t salt2;
     uint32_t frame_count;
 };
+/* All that the wal-index says, at one moment. */
+struct wal_state {
+    struct wal_place place;
+    /* The checksum of its last frame, which is of all frames before it too; 0: there is none. After a crash other frames may come to stand in the same
+     * places, of the same generation: a place and its sum tell them apart. */
+    uint64_t sum;
+    uint32_t page_bytes;
+    uint32_t page_count;
+    uint32_t change_count; /* one more with each commit; goes on when the WAL is begun anew; 0 after a recovery */
+};
+SQ_MUST_USE sq_status wal_file_state(struct wal_file *file, struct sq_error *err, struct wal_state *ret_state);
+
 /* What the wal-index says is committed now. A WAL without frames: salts of 0 if there is no header yet. */
 SQ_MUST_USE sq_status wal_file_end(struct wal_file *file, struct sq_error *err, struct wal_place *ret_end,
                                    uint32_t *ret_page_bytes, uint32_t *ret_page_count);
@@ -39,10 +51,16 @@ SQ_MUST_USE sq_status wal_file_frame(struct wal_file *file, const struct wal_pla
                                      struct sq_error *err, uint32_t *ret_page_number, uint32_t *ret_commit_page_count,
                                      void *page);
 
+/* For who knows where he was before a crash: whether the WAL goes on from `place`, of an older generation, without anything in between. True if what is
+ * left of that generation shows that it ended there, and the present one is the next. False: it does not, or cannot be told any more. */
+SQ_MUST_USE sq_status wal_file_follows(struct wal_file *file, const struct wal_place *place, struct sq_error *err,
+                                       bool *ret_follows);
+
 /* A snapshot: while it lives, its pages can be read whatever is written and checkpointed meanwhile. It holds a read transaction of the
  * connection. */
 struct wal_snapshot;
-SQ_MUST_USE sq_status wal_snapshot_begin(struct wal_file *file, struct sq_error *err, struct wal_snapshot **ret_snapshot);
+SQ_MUST_USE sq_status wal_snapshot_begin(struct wal_file *file, struct sq_error *err,
+                                         struct wal_snapshot **ret_snapshot);
 struct wal_place wal_snapshot_place(const struct wal_snapshot *snapshot);
 uint32_t wal_snapshot_page_count(const struct wal_snapshot *snapshot);
 /* Page `page_number` (from 1; not the lock page), page_bytes bytes. */
@@ -55,13 +73,19 @@ void wal_snapshot_end(struct wal_snapshot *snapshot); /* NULL is allowed */
  * nothing of it. Pages in any order, the last of a number wins; constant memory but for 4 bytes a page.
  * SQ_BUSY: another process writes; try again. */
 struct wal_append;
+/* Begins the WAL anew, if that can be: wal_append_end() says then where it begins. */
 SQ_MUST_USE sq_status wal_append_begin(struct wal_file *file, struct sq_error *err, struct wal_append **ret_append);
+/* The database as it was found, under the lock, before the WAL was begun anew: for who wants to know whether somebody else has written. */
+const struct wal_state *wal_append_found(const struct wal_append *append);
 SQ_MUST_USE sq_status wal_append_page(struct wal_append *append, uint32_t page_number, const void *page,
                                       struct sq_error *err);
 /* Where the WAL will end when the transaction is committed with the pages that it has now. */
 struct wal_place wal_append_end(const struct wal_append *append);
+/* No more pages: what there was to write is written, but for the last pages, the commit among them. Returns the sum (struct wal_state) that the WAL will
+ * end with. */
+uint64_t wal_append_seal(struct wal_append *append, uint32_t page_count);
 /* `page_count`: the size of the database afterwards. Not synced: durability is the caller's (engine/durability.h). At least one
- * page has been appended. The append is freed, also on failure, when nothing has happened. */
+ * page has been appended. After wal_append_seal() the same number as there. The append is freed, also on failure, when nothing has happened. */
 SQ_MUST_USE sq_status wal_append_commit(struct wal_append *append, uint32_t page_count, struct sq_error *err,
                                         struct wal_place *ret_end);
 void wal_append_abort(struct wal_append *append); /* NULL is allowed */

@@ -164,6 +164,13 @@ static const struct part {
     {"metadata", part_metadata},
     {"parameters_table", part_parameters_table},
     {"auto_extension", part_auto_extension},
+    {"table_reading", part_table_reading},
+    {"table_statements", part_table_statements},
+    {"table_writing", part_table_writing},
+    {"table_transactions", part_table_transactions},
+    {"table_errors", part_table_errors},
+    {"table_kinds", part_table_kinds},
+    {"table_nesting", part_table_nesting},
 };
 
 int main(int argc, char **argv)

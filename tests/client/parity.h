@@ -75,5 +75,12 @@ void part_file_control(void);
 void part_metadata(void);
 void part_parameters_table(void);
 void part_auto_extension(void);
+void part_table_reading(void);
+void part_table_statements(void);
+void part_table_writing(void);
+void part_table_transactions(void);
+void part_table_errors(void);
+void part_table_kinds(void);
+void part_table_nesting(void);
 
 #endif

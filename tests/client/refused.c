@@ -60,8 +60,6 @@ static int no_input(void *data, void *to, int *bytes)
 
 int main(int argc, char **argv)
 {
-    static const sqlite3_module module = {0};
-    static const char *const kept[] = {NULL};
     sqlite3_session *session;
     char *message = NULL, data[1] = "";
     void *rebase = data;
@@ -72,9 +70,6 @@ int main(int argc, char **argv)
     printf("message|%s\n", message != NULL ? message : "null");
     sqlite3_free(message);
     say("enable_load_extension", sqlite3_enable_load_extension(db, 1));
-    say("create_module", sqlite3_create_module(db, "m", &module, NULL));
-    say("create_module_v2", sqlite3_create_module_v2(db, "m", &module, data, destroy));
-    say("drop_modules", sqlite3_drop_modules(db, (const char **)kept));
     say("rtree_geometry_callback", sqlite3_rtree_geometry_callback(db, "g", geometry, NULL));
     say("rtree_query_callback", sqlite3_rtree_query_callback(db, "q", query, data, destroy));
     say("autovacuum_pages", sqlite3_autovacuum_pages(db, vacuum, data, destroy));

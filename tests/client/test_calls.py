@@ -144,10 +144,10 @@ def test_what_is_refused_says_so(server):
     lines = [line.split("|") for line in done.stdout.splitlines()]
     special = {line[0]: line[1:] for line in lines if line[0] in ("message", "rebase", "allowed", "misuse")}
     refused = {line[0]: line[1:] for line in lines if line[0] not in special}
-    assert len(refused) == 13
+    assert len(refused) == 10
     for name, (code, message, destroyed) in refused.items():
         assert code == "1" and message.endswith("not possible on remote databases"), name
-        has_destructor = name in ("create_module_v2", "rtree_query_callback", "autovacuum_pages")
+        has_destructor = name in ("rtree_query_callback", "autovacuum_pages")
         assert destroyed == ("1" if has_destructor else "0"), name
     assert special == {
         "message": ["loading extensions is not possible on remote databases"],

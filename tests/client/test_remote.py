@@ -89,15 +89,6 @@ def test_an_empty_file_becomes_a_stub_and_keeps_its_mode(shell, tmp_path):
     assert (tmp_path / "empty.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_with_contents_is_not_imported_yet(shell, tmp_path):
-    env = environment("system")
-    subprocess.run(["sqlite3", tmp_path / "full.db", "CREATE TABLE t(a)"], env=env, check=True, timeout=60)
-    before = (tmp_path / "full.db").read_bytes()
-    done = shell("full.db", "SELECT 1", SQLD_IMPORT="1")
-    assert done.returncode != 0 and "cannot import" in done.stderr
-    assert (tmp_path / "full.db").read_bytes() == before
-
-
 @pytest.mark.parametrize("text", ["sqld-stub 2\nx\n", "sqld-stub 1\n", "sqld-stub 1\nurl\nnonsense\n"])
 def test_a_stub_that_is_not_understood_is_refused(shell, text, tmp_path):
     (tmp_path / "x.db").write_text(text)

@@ -39,7 +39,7 @@ def run(program, port, database, part):
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("part", ["shared", "many", "calls"])
+@pytest.mark.parametrize("part", ["shared", "many", "calls", "tables"])
 def test_what_threads_insert_is_there(threads, server, scratch, counted, part):
     assert int(run(threads, server.port, scratch, part)) == counted() == ALL
 
@@ -49,7 +49,7 @@ def test_what_runs_is_interrupted_and_nothing_else(threads, server, scratch, cou
     assert run(threads, server.port, scratch, part) == ""
 
 
-@pytest.mark.parametrize("part", ["shared", "many", "calls"])
+@pytest.mark.parametrize("part", ["shared", "many", "calls", "tables"])
 def test_threads_are_told_the_truth_when_the_network_is_cut(threads, server, scratch, counted, part):
     print(f"SQLD_NETWORK_SEED={SEED}")
     dice = random.Random(f"{SEED} {part}")

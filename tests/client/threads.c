@@ -1,7 +1,7 @@
 /* threads.c: one connection used by many threads, many connections used by one each, interrupts from other threads and from
  * signal handlers; on a server's database. Also what the sanitizers see of the drop-in: test_threads.py.
  *
- *     threads URL PART    "shared", "many", "calls" count what they were told was inserted, and print it; "interrupt" and
+ *     threads URL PART    "shared", "many", "calls", "tables" count what they were told was inserted, and print it; "interrupt" and
  *                         "signal" print nothing. What must not happen is said on standard error, with exit code 1. */
 #include <pthread.h>
 #include <semaphore.h>
@@ -163,6 +163,131 @@ static void part_calls(void)
     printf("%d\n", atomic_load(&inserted));
 }
 
+/* --- So are the methods of virtual tables, and what they open is closed --- */
+
+static atomic_int connected, opened;
+
+struct one_cursor {
+    sqlite3_vtab_cursor base;
+    bool is_behind;
+};
+
+static int one_connect(sqlite3 *db, void *data, int count, const char *const *texts, sqlite3_vtab **ret_table,
+                       char **ret_message)
+{
+    (void)data;
+    (void)count;
+    (void)texts;
+    (void)ret_message;
+    int code = sqlite3_declare_vtab(db, "CREATE TABLE x(a, b)");
+    if (code != SQLITE_OK)
+        return code;
+    *ret_table = calloc(1, sizeof(**ret_table));
+    atomic_fetch_add(&connected, 1);
+    return SQLITE_OK;
+}
+
+static int one_disconnect(sqlite3_vtab *table)
+{
+    atomic_fetch_sub(&connected, 1);
+    free(table);
+    return SQLITE_OK;
+}
+
+static int one_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
+{
+    (void)table;
+    (void)info;
+    return SQLITE_OK;
+}
+
+static int one_open(sqlite3_vtab *table, sqlite3_vtab_cursor **ret_cursor)
+{
+    (void)table;
+    *ret_cursor = calloc(1, sizeof(struct one_cursor));
+    atomic_fetch_add(&opened, 1);
+    return SQLITE_OK;
+}
+
+static int one_close(sqlite3_vtab_cursor *cursor)
+{
+    atomic_fetch_sub(&opened, 1);
+    free(cursor);
+    return SQLITE_OK;
+}
+
+static int one_filter(sqlite3_vtab_cursor *cursor, int number, const char *text, int count, sqlite3_value **values)
+{
+    (void)number;
+    (void)text;
+    (void)count;
+    (void)values;
+    ((struct one_cursor *)cursor)->is_behind = false;
+    calls_here++;
+    return SQLITE_OK;
+}
+
+static int one_next(sqlite3_vtab_cursor *cursor)
+{
+    ((struct one_cursor *)cursor)->is_behind = true;
+    return SQLITE_OK;
+}
+
+static int one_eof(sqlite3_vtab_cursor *cursor)
+{
+    return ((struct one_cursor *)cursor)->is_behind;
+}
+
+static int one_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int column)
+{
+    (void)cursor;
+    sqlite3_result_int(context, column);
+    return SQLITE_OK;
+}
+
+static int one_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *ret_rowid)
+{
+    (void)cursor;
+    *ret_rowid = 1;
+    return SQLITE_OK;
+}
+
+static void *use_tables(void *argument)
+{
+    sqlite3 *db = argument;
+    for (int i = 0; i < INSERTS; i++) {
+        int before = calls_here;
+        int code = sqlite3_exec(db, "INSERT INTO counted SELECT a FROM one WHERE b = 1", NULL, NULL, NULL);
+        note(db, "insert", code);
+        if (code == SQLITE_OK && calls_here != before + 1)
+            die(db, "called in another thread", calls_here - before);
+    }
+    return NULL;
+}
+
+static void part_tables(void)
+{
+    static const sqlite3_module module = {
+        .xConnect = one_connect,
+        .xBestIndex = one_best_index,
+        .xDisconnect = one_disconnect,
+        .xOpen = one_open,
+        .xClose = one_close,
+        .xFilter = one_filter,
+        .xNext = one_next,
+        .xEof = one_eof,
+        .xColumn = one_column,
+        .xRowid = one_rowid,
+    };
+    sqlite3 *db = connect_to();
+    check(db, "module", sqlite3_create_module(db, "one", &module, NULL), SQLITE_OK);
+    run_threads(use_tables, db);
+    check(db, "close", sqlite3_close(db), SQLITE_OK);
+    if (atomic_load(&connected) != 0 || atomic_load(&opened) != 0)
+        die(NULL, "left open", atomic_load(&opened));
+    printf("%d\n", atomic_load(&inserted));
+}
+
 /* --- Interrupts --- */
 
 static sqlite3 *interrupted;
@@ -251,8 +376,8 @@ int main(int argc, char **argv)
         const char *name;
         void (*part)(void);
     } parts[] = {
-        {"shared", part_shared},       {"many", part_many},     {"calls", part_calls},
-        {"interrupt", part_interrupt}, {"signal", part_signal},
+        {"shared", part_shared}, {"many", part_many},           {"calls", part_calls},
+        {"tables", part_tables}, {"interrupt", part_interrupt}, {"signal", part_signal},
     };
     if (argc != 3)
         return 2;

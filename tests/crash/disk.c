@@ -125,7 +125,7 @@ static int refuse(int error)
 
 /* --- SQLite's calls ----------------------------------------------------------------------------------------------- */
 
-static int disk_open(const char *path, int flags, int mode)
+int disk_open(const char *path, int flags, int mode)
 {
     const char *name = NULL;
     pthread_mutex_lock(&mutex);
@@ -153,7 +153,7 @@ static int disk_open(const char *path, int flags, int mode)
     return fd;
 }
 
-static int disk_close(int fd)
+int disk_close(int fd)
 {
     pthread_mutex_lock(&mutex);
     struct descriptor *descriptor = find_descriptor(fd);
@@ -173,7 +173,7 @@ static ssize_t write_kept(struct descriptor *descriptor, int fd, const void *dat
     return written;
 }
 
-static ssize_t disk_pwrite(int fd, const void *data, size_t length, off64_t offset)
+ssize_t disk_pwrite(int fd, const void *data, size_t length, off64_t offset)
 {
     pthread_mutex_lock(&mutex);
     struct descriptor *descriptor = find_descriptor(fd);
@@ -205,7 +205,7 @@ static ssize_t disk_write(int fd, const void *data, size_t length)
     return disk_pwrite(fd, data, length, lseek(fd, 0, SEEK_CUR));
 }
 
-static ssize_t disk_pread(int fd, void *data, size_t length, off64_t offset)
+ssize_t disk_pread(int fd, void *data, size_t length, off64_t offset)
 {
     pthread_mutex_lock(&mutex);
     struct descriptor *descriptor = find_descriptor(fd);
@@ -215,7 +215,7 @@ static ssize_t disk_pread(int fd, void *data, size_t length, off64_t offset)
     return pread(fd, data, length, offset);
 }
 
-static int disk_truncate(int fd, off64_t size)
+int disk_truncate(int fd, off64_t size)
 {
     pthread_mutex_lock(&mutex);
     struct descriptor *descriptor = find_descriptor(fd);

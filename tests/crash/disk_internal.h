@@ -3,6 +3,7 @@
 #define SQ_TESTS_CRASH_DISK_INTERNAL_H
 
 #include <limits.h>
+#include <sys/types.h>
 
 #include "disk.h"
 
@@ -83,5 +84,12 @@ bool disk_state_sync(struct disk_state *state, size_t file_index, uint64_t numbe
 void disk_state_forget(struct disk_state *state, size_t file_index, struct dice *dice);
 void disk_state_sync_names(struct disk_state *state, uint64_t number);
 void disk_state_write(const struct disk_state *state, enum disk_loss loss, struct dice *dice, const char *dir);
+
+/* System calls for the files of disks; all others get the real ones. */
+int disk_open(const char *path, int flags, int mode);
+int disk_close(int fd);
+ssize_t disk_pwrite(int fd, const void *data, size_t length, off64_t offset);
+ssize_t disk_pread(int fd, void *data, size_t length, off64_t offset);
+int disk_truncate(int fd, off64_t size);
 
 #endif

@@ -82,7 +82,7 @@ def test_other_protocol_options_are_still_declined(server):
 @pytest.mark.parametrize(
     "value",
     ["", "2", "01", "1 x", "1 create create", "1 origin=12", "1 create origin=", "1 create origin=xyz", "1 createx",
-     "1 create origin=" + "1" * 33, "1 create fresh", "1 " + "x" * 200],
+     "1 create origin=" + "1" * 33, "1 create fresh", "1 share=12", "1 share=", "1 share=xyz", "1 " + "x" * 200],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_a_protocol_error(server, value):
     with pytest.raises(ServerError) as failure:
@@ -118,6 +118,33 @@ def test_create_makes_a_database_once(server):
         one.ok("CREATE TABLE t(a)")
     with Native(server, "made", "create") as one:
         assert one.one("SELECT count(*) FROM t") == 0
+
+
+def test_a_database_in_memory_may_be_shared_and_ends_with_its_last_session(server):
+    with Native(server, ":memory:", "share=0a") as one, Native(server, ":memory:", "share=0a") as two:
+        assert (one.database, two.database) == (":memory:", ":memory:")
+        one.ok("CREATE TABLE t(a)")
+        before = one.run("SELECT 1").generation
+        two.ok("INSERT INTO t VALUES (1)")
+        assert one.one("SELECT a FROM t") == 1
+        two.ok("ALTER TABLE t ADD COLUMN b")
+        assert one.run("SELECT 1").generation != before
+        one.ok("BEGIN IMMEDIATE")
+        one.ok("INSERT INTO t VALUES (2, 2)")
+        two.busy_timeout(60_000)
+        locked = two.run("SELECT a FROM t")
+        assert (locked.result, locked.error) == (262, "database table is locked: t")
+        one.ok("COMMIT")
+        for other in (":memory:", "share=0b"), (":memory:", ""):
+            with Native(server, *other) as third:
+                assert third.ok("SELECT name FROM sqlite_schema") == []
+
+
+    def is_new():
+        with Native(server, ":memory:", "share=0a") as one:
+            return one.ok("SELECT name FROM sqlite_schema") == []
+
+    poll(is_new, "the end of the database")  # which is when the server has seen its clients go
 
 
 def test_a_fresh_database_is_empty_and_has_a_name_of_its_own(server):
@@ -614,6 +641,29 @@ def test_a_waiting_statement_is_interrupted(t, other):
     other.wire.cancel()
     assert other.read_step(50).result == INTERRUPT
     t.ok("COMMIT")
+
+
+def test_a_step_that_only_goes_on_does_not_begin_anew(n):
+    number = n.good("SELECT column1 FROM (VALUES (1), (2), (3))")
+    # Before it has begun, in its middle, to its end, behind it.
+    for flags, rows, result in (2, [], DONE), (ANEW, [(1,), (2,)], ROW), (2, [(3,)], DONE), (2, [], DONE):
+        answer = n.step(number, flags=flags, rows=2)
+        assert (answer.rows, answer.result) == (rows, result)
+    assert n.step(number).rows == [(1,), (2,), (3,)]
+    failing = n.good("SELECT iif(column1 = 2, abs(-9223372036854775808), 1) FROM (VALUES (1), (2))")
+    assert n.step(failing, rows=1).result == ROW
+    assert n.step(failing, flags=2).result == ERROR
+    assert (n.step(failing, flags=2).result, n.one("SELECT 1")) == (DONE, 1)
+
+
+def test_a_statement_that_takes_long_gives_the_rows_that_it_has(n):
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+    answer = n.run(f"SELECT i FROM ({numbers}) WHERE i % 200000 = 0 LIMIT 3")
+    assert (answer.result, answer.rows[0]) == (ROW, (200000,)) and len(answer.rows) < 3
+    n.ok("CREATE TABLE t(a)")
+    slow = "(SELECT count(*) FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT i FROM n))"
+    answer = n.run(f"INSERT INTO t VALUES (1), (2), (3) RETURNING {slow} + a")
+    assert (answer.result, len(answer.rows)) == (DONE, 3)
 
 
 def test_statement_timeout_is_an_interrupt(n):

@@ -730,7 +730,7 @@ def test_a_client_that_dies_within_a_call_leaves_nothing_behind(server, scratch,
         assert server_is_free(server, scratch) == 0
 
 
-@pytest.mark.parametrize("kind", [k for k in HANGING if k != "authorizer"])
+@pytest.mark.parametrize("kind", HANGING)
 def test_statement_timeout_ends_a_client_that_does_not_come_back(server, scratch, kind):
     prepare, sql = HANGING[kind]
     with Calling(server, scratch) as c:

@@ -65,7 +65,11 @@ def value(v):
 
 
 def read_value(reader):
+    """A value with whatever an argument may have; that it was bound is left out."""
     tag = reader.raw[reader.at]
+    if tag == 0x90:
+        reader.take("B")
+        return read_value(reader)
     if tag == 0x80:
         reader.take("B")
         subtype = reader.take("I")

@@ -22,6 +22,7 @@ import native
 import native_calls as native_calls_module
 from native import Native, Pointer, Zeroblob
 from native_calls import Calling
+from native_tables import ALL, CREATE_IS_CONNECT, DISCONNECT, Bound, Table, Tables
 from server import Sqld
 
 SEPARATOR = b"\xffNEXT\xff\xff\xff"
@@ -394,6 +395,52 @@ def native_blobs_and_images(port):
         one.image_close()
 
 
+def native_tables(port):
+    """Native mode: virtual tables of the client, read, written, and asked for everything that they may be."""
+
+    class Own(Table):
+        def best_index(self, plan):
+            for i, (column, op, bits, _, _) in enumerate(plan.constraints):
+                if (column, op) == (0, 2) and bits & 1:
+                    plan.usage[i], plan.number, plan.index = (1, 2 if bits & 2 else 0), 1, b"by a"
+
+        def rows(self, index, values):
+            wanted = [v.plain if isinstance(v, Bound) else v for v in values]
+            wanted = wanted[0] if wanted and isinstance(wanted[0], list) else wanted
+            return [row for row in super().rows(index, values) if not wanted or row[1][0] in wanted]
+
+        def find_function(self, name, count):
+            return 0
+
+        @staticmethod
+        def is_shadow(suffix):
+            return suffix == "data"
+
+    with Tables(Proxied(port), ":memory:") as one:
+        one.module("m", Own, bits=ALL & ~CREATE_IS_CONNECT)
+        one.module("only", Own, bits=0)
+        one.ok("CREATE VIRTUAL TABLE t USING m")
+        one.ok("INSERT INTO t VALUES (1, 'x'), (2, 'y'), (3, NULL)")
+        one.ok("SELECT rowid, a, b FROM t")
+        one.ok("SELECT b FROM t WHERE a = ?", 2)
+        one.ok("SELECT b FROM t WHERE a IN (1, 3)")
+        one.ok("SELECT abs(a) FROM only ORDER BY b LIMIT 2")
+        one.ok("UPDATE t SET b = 'z' WHERE a = 1")
+        one.run("CREATE TABLE t_data(x)")
+        one.ok("BEGIN")
+        one.ok("SAVEPOINT s")
+        one.ok("DELETE FROM t WHERE a = 2")
+        one.ok("ROLLBACK TO s")
+        one.ok("COMMIT")
+        one.ok("ALTER TABLE t RENAME TO q")
+        number = one.good("SELECT a FROM q")
+        one.step(number, rows=1)
+        one.finalize(number)
+        one.drop_modules("m")
+        one.ask(DISCONNECT)
+        one.ok("DROP TABLE q")
+
+
 SCENES = {
     "psql-simple": psql_simple,
     "psql-errors": psql_errors,
@@ -414,6 +461,7 @@ SCENES = {
     "native-statements": native_statements,
     "native-settings": native_settings,
     "native-calls": native_calls,
+    "native-tables": native_tables,
     "native-blobs-and-images": native_blobs_and_images,
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/api.h"
@@ -121,6 +122,57 @@ static void names_that_a_server_does_not_take_are_changed(void **state)
     assert_mapped(&server, "a_b.db", "a_b");
 }
 
+static char *share_of(const struct client_naming *naming, const char *filename, int flags)
+{
+    struct client_name name;
+    struct sq_error err;
+    assert_int_equal(client_naming_decide(naming, filename, flags, NULL, &err, &name), SQ_OK);
+    assert_int_equal(name.place, CLIENT_REMOTE_MAPPED);
+    assert_string_equal(name.database, ":memory:");
+    assert_null(name.path);
+    char *share = name.share != NULL ? strdup(name.share) : NULL;
+    client_name_done(&name);
+    return share;
+}
+
+static void memory_that_is_shared_is_known_by_name_and_process(void **state)
+{
+    (void)state;
+    struct client_naming memory = server;
+    memory.has_map_memory = true;
+    char *first = share_of(&memory, "file:x?mode=memory&cache=shared", 0);
+    char *same = share_of(&memory, "file:%78?cache=shared&mode=memory", 0);
+    char *by_flags = share_of(&memory, "x", SQLITE_OPEN_MEMORY | SQLITE_OPEN_SHAREDCACHE | SQLITE_OPEN_URI);
+    char *other = share_of(&memory, "file:y?mode=memory&cache=shared", 0);
+    assert_int_equal(strlen(first), 64);
+    assert_string_equal(first, same);
+    assert_string_equal(first, by_flags);
+    assert_string_not_equal(first, other);
+    assert_null(share_of(&memory, "file:x?mode=memory", 0));
+    assert_null(share_of(&memory, "x", SQLITE_OPEN_MEMORY | SQLITE_OPEN_SHAREDCACHE));
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        char *share = share_of(&memory, "file:x?mode=memory&cache=shared", 0);
+        bool is_written = write(ends[1], share, 64) == 64;
+        _exit(is_written ? 0 : 1);
+    }
+    char childs[65] = "";
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(read(ends[0], childs, 64), 64);
+    assert_int_equal(strlen(childs), 64);
+    assert_string_not_equal(first, childs);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    free(first);
+    free(same);
+    free(by_flags);
+    free(other);
+}
+
 static void memory_temporary_and_vfs_names_stay_local(void **state)
 {
     (void)state;
@@ -143,7 +195,6 @@ static void memory_temporary_and_vfs_names_stay_local(void **state)
     memory.has_map_memory = true;
     assert_mapped(&memory, ":memory:", ":memory:");
     assert_mapped(&memory, "file:x?mode=memory", ":memory:");
-    assert_int_equal(place_of(&memory, "file:x?mode=memory&cache=shared"), CLIENT_LOCAL);
     assert_int_equal(place_of(&memory, ""), CLIENT_LOCAL);
     memory.url = NULL;
     assert_int_equal(place_of(&memory, ":memory:"), CLIENT_LOCAL);
@@ -283,6 +334,7 @@ int main(void)
         cmocka_unit_test(with_a_server_files_are_mapped_by_their_base_names),
         cmocka_unit_test(names_that_a_server_does_not_take_are_changed),
         cmocka_unit_test(memory_temporary_and_vfs_names_stay_local),
+        cmocka_unit_test(memory_that_is_shared_is_known_by_name_and_process),
         cmocka_unit_test(a_stub_is_remote_without_environment),
         cmocka_unit_test(a_file_with_contents_stays_local_unless_it_is_imported),
         cmocka_unit_test(looking_at_a_database_file_keeps_its_locks),
