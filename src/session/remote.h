@@ -92,6 +92,8 @@ SQ_MUST_USE sq_status remote_ask_position(struct session *session, bool *is_aske
 bool remote_native_is_wanted(const struct session *session);
 /* Opens it there, with the client's own start-up packet, and answers. */
 SQ_MUST_USE sq_status remote_native_start(struct session *session, struct sq_error *err);
+/* The server stops while the primary works for the client: its connection breaks. False: there is no such thing. */
+bool remote_native_end(struct session *session);
 /* In SESSION_STATE_RELAYED. */
 enum session_want remote_native_continue(struct session *session);
 

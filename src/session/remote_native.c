@@ -7,12 +7,13 @@
  *     client ◄──out── frames ◄──────────────────── primary
  *
  * Each side is read only as long as the other one takes. Cancel requests are passed on before their sender is let go, so
- * that INTERRUPT_CLEAR settles them here, too. When the connection to the primary breaks, so does the client's: it connects again,
- * and asks the primary, through any server, what became of its last request. */
+ * that INTERRUPT_CLEAR settles them here, too. When the connection to the primary breaks, so does the client's: it connects
+ * again, and asks the primary, through any server, what became of its last request. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "pgclient/pgclient.h"
 #include "pgwire/native.h"
 #include "session/native_internal.h"
@@ -26,13 +27,22 @@ static bool is_one_way(const struct pgwire_frame *frame)
     return frame->body_length > 0 && (frame->body[0] == NATIVE_FINALIZE || frame->body[0] == NATIVE_RESET_ASYNC);
 }
 
+/* A database that has only just been made is still on its way. Names that may stand for the default database: startup.c. */
+static bool is_here(const struct session *session, const char *name)
+{
+    return engine_database_exists(session->host->databases, name) || strcmp(name, session->user) == 0 ||
+           strcmp(name, "postgres") == 0 || strcmp(name, "template1") == 0;
+}
+
 bool remote_native_is_wanted(const struct session *session)
 {
     const struct native_asked *asked = &session->native_asked;
     if (session->host->node == NULL || !asked->is_asked || repl_node_role(session->host->node) != REPL_REPLICA)
         return false;
-    bool is_private = session->database_name != NULL && strcmp(session->database_name, NATIVE_MEMORY_DATABASE) == 0;
-    return !is_private && (!asked->is_readonly || asked->is_create || asked->is_fresh);
+    const char *name = session->database_name != NULL ? session->database_name : session->user;
+    if (strcmp(name, NATIVE_MEMORY_DATABASE) == 0)
+        return false;
+    return !asked->is_readonly || asked->is_create || asked->is_fresh || !is_here(session, name);
 }
 
 /* The client's own parameters; the caller frees the list, whose texts are the packet's. */
@@ -217,6 +227,32 @@ static void pass_on_cancels(struct session *session)
     }
 }
 
+/* A client that breaks the protocol, and one that nothing is being done for, are told. To others the connection breaks without
+ * a word, as the one to the primary has: a server's word is that what it worked on is rolled back, and that only the primary
+ * can say. */
+static void fail(struct session *session, struct sq_error *err)
+{
+    const struct remote *remote = session->remote;
+    bool is_clients = err->status == SQ_PROTOCOL && !pgclient_is_failed(remote->client);
+    if (is_clients) {
+        err->is_fatal = true;
+        session_fail(session, err);
+        return;
+    }
+    char quoted[SQ_LOG_QUOTED_MAX];
+    sq_log(SQ_LOG_WARNING, "session", "connection to the primary lost", "conn=%u db=%s error=%s", session->entry.pid,
+           session->entry.database[0] != '\0' ? session->entry.database : "-", sq_log_quote(quoted, err->text));
+    session->state = SESSION_STATE_CLOSING;
+}
+
+bool remote_native_end(struct session *session)
+{
+    if (session->state != SESSION_STATE_RELAYED || session->txn == SESSION_TXN_NONE)
+        return false;
+    session->state = SESSION_STATE_CLOSING;
+    return true;
+}
+
 enum session_want remote_native_continue(struct session *session)
 {
     struct remote *remote = session->remote;
@@ -230,15 +266,8 @@ enum session_want remote_native_continue(struct session *session)
         if (status == SQ_OK)
             status = relay_answers(session, &err);
     }
-    if (status != SQ_OK && session->state != SESSION_STATE_CLOSING) {
-        bool is_clients = err.status == SQ_PROTOCOL && !pgclient_is_failed(remote->client);
-        if (!is_clients) {
-            struct sq_error cause = err;
-            (void)sq_fail_sql(&err, SQ_CLOSED, "08006", "the connection to the primary was lost: %.300s", cause.text);
-        }
-        err.is_fatal = true;
-        session_fail(session, &err);
-    }
+    if (status != SQ_OK && session->state != SESSION_STATE_CLOSING)
+        fail(session, &err);
     if (session->state == SESSION_STATE_CLOSING)
         return SESSION_CLOSE;
     if (session->txn == SESSION_TXN_NONE)

@@ -528,6 +528,8 @@ static void check_interrupt(struct session *session)
         return;
     if (!is_terminate && (session->txn != SESSION_TXN_NONE || sq_buf_length(session->in) > 0))
         return;
+    if (remote_native_end(session))
+        return;
     struct sq_error err;
     sq_status status = engine_stop_fail(&err, ENGINE_STOP_SHUTDOWN);
     sq_assert(status != SQ_OK);
