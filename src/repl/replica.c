@@ -219,13 +219,21 @@ void replica_close_database(struct repl_replica *replica)
     replica->writer = NULL;
     bootstrap_close(replica->bootstrap);
     replica->bootstrap = NULL;
-    struct page_sums *sums = replica->sums;
-    replica_lock(replica);
-    replica->sums = NULL;
-    replica_unlock(replica);
-    page_sums_free(sums);
+    pthread_mutex_lock(&replica->database_mutex);
     struct engine_database *database = SQ_STEAL(replica->database);
+    replica_lock(replica);
+    struct page_sums *sums = SQ_STEAL(replica->sums);
+    replica_unlock(replica);
+    pthread_mutex_unlock(&replica->database_mutex);
+    page_sums_free(sums);
     engine_database_unref(database);
+}
+
+void repl_replica_facts(struct repl_replica *replica, struct repl_replica_facts *ret_facts)
+{
+    replica_lock(replica);
+    *ret_facts = replica->facts;
+    replica_unlock(replica);
 }
 
 /* The last work. What cannot be written is found out the next time. */
@@ -530,6 +538,7 @@ sq_status repl_replica_new(struct repl_replicas *replicas, const char *name, str
     sq_list_init(&replica->links);
     sq_list_init(&replica->waiting);
     pthread_cond_init(&replica->changed, NULL);
+    pthread_mutex_init(&replica->database_mutex, NULL);
     pthread_mutex_init(&replica->commit_mutex, NULL);
     repl_job_init(&replica->work, replicas->workers, run_work);
     repl_job_init(&replica->sync, replicas->workers, replica_run_sync);

@@ -74,6 +74,15 @@ bool repl_replica_is_gone(struct repl_replica *replica);
 void repl_replica_look(struct repl_replica *replica, struct repl_copy_view *ret_view);
 /* Whether the content can be read as of `position` or later, by its log's history. */
 bool repl_replica_has(struct repl_replica *replica, const struct wal_position *position, bool *ret_is_never);
+/* Since it was made. */
+struct repl_replica_facts {
+    uint64_t batch_count; /* transactions that were made of files of the log */
+    uint64_t file_count;  /* … of so many */
+    uint64_t scan_count;  /* the database had to be read as a whole */
+    uint64_t heal_count;
+    uint64_t aside_count; /* something was set aside */
+};
+void repl_replica_facts(struct repl_replica *replica, struct repl_replica_facts *ret_facts);
 /* For repl_feed_open(). */
 struct repl_feed_host *repl_replica_feed_host(struct repl_replica *replica);
 

@@ -178,6 +178,8 @@ static sq_status commit(struct repl_replica *replica, struct replica_batch *batc
         replica->is_known = replica->is_received = true;
         replica_lock(replica);
         replica->stable_sums = NULL;
+        replica->facts.batch_count += batch->file_count > 0 ? 1 : 0;
+        replica->facts.file_count += batch->file_count;
         replica_set_applied(replica, &batch->position);
         replica->applied_at = engine_durability_published(replica->durability);
         replica_notify(replica);
@@ -301,6 +303,7 @@ static sq_status apply_files(struct repl_replica *replica, struct files *files, 
 {
     const struct ltx_header *newest = ltx_pages_header(files->pages[files->count - 1]);
     struct replica_batch batch = {.page_count = newest->page_count,
+                                  .file_count = files->count,
                                   .position = {.timeline = newest->node_id, .txid = newest->max_txid}};
     SQ_TRY(replica_batch_begin(replica, &batch, err));
     sq_status status = take_files(replica, &batch, files, err);

@@ -101,29 +101,31 @@ static void sync_failed(struct repl_replica *replica, sq_status status, struct s
     repl_job_post_at(&replica->sync, sq_clock_now_us() + REPLICA_SYNC_RETRY_US);
 }
 
+static void sync_once(struct repl_replica *replica)
+{
+    struct sq_error err;
+    struct wal_log *log = repl_feed_host_enter_log(&replica->host);
+    if (log == NULL)
+        return;
+    struct target target = look(replica);
+    sq_status status = sync_to(replica, log, &target, &err);
+    if (status == SQ_OK)
+        tidy(replica, log);
+    repl_feed_host_leave_log(&replica->host);
+    if (status != SQ_OK)
+        sync_failed(replica, status, &err);
+}
+
 void replica_run_sync(struct repl_job *job)
 {
     struct repl_replica *replica = SQ_CONTAINER_OF(job, struct repl_replica, sync);
-    struct sq_error err;
+    pthread_mutex_lock(&replica->database_mutex);
     replica_lock(replica);
-    /* A reference of its own: the work job may let go of the database meanwhile. */
-    struct engine_database *database = replica->state == REPLICA_READY ? replica->database : NULL;
-    if (database != NULL)
-        engine_database_ref(database);
+    bool is_ready = replica->state == REPLICA_READY;
     replica_unlock(replica);
-    if (database == NULL)
-        return;
-    struct wal_log *log = repl_feed_host_enter_log(&replica->host);
-    if (log != NULL) {
-        struct target target = look(replica);
-        sq_status status = sync_to(replica, log, &target, &err);
-        if (status == SQ_OK)
-            tidy(replica, log);
-        repl_feed_host_leave_log(&replica->host);
-        if (status != SQ_OK)
-            sync_failed(replica, status, &err);
-    }
-    engine_database_unref(database);
+    if (is_ready && replica->database != NULL)
+        sync_once(replica);
+    pthread_mutex_unlock(&replica->database_mutex);
 }
 
 sq_status replica_save_sums(struct repl_replica *replica, struct sq_error *err)
@@ -185,14 +187,10 @@ static sq_status take_snapshot(struct repl_replica *replica, struct repl_snapsho
 static sq_status feed_snapshot(struct repl_feed_host *host, struct sq_error *err, struct repl_snapshot *snapshot)
 {
     struct repl_replica *replica = replica_of_host(host);
-    replica_lock(replica);
-    struct engine_database *database = replica->state == REPLICA_READY ? replica->database : NULL;
-    if (database != NULL)
-        engine_database_ref(database);
-    replica_unlock(replica);
-    if (database == NULL)
-        return sq_fail(err, SQ_BUSY, "'%s' has no snapshot now", replica->name);
-    sq_status status = engine_follower_connect(engine_database_durability(database), err, &snapshot->connection);
+    pthread_mutex_lock(&replica->database_mutex);
+    sq_status status = replica->database != NULL
+                           ? engine_follower_connect(replica->durability, err, &snapshot->connection)
+                           : sq_fail(err, SQ_BUSY, "'%s' has no snapshot now", replica->name);
     if (status == SQ_OK)
         status = wal_file_new(snapshot->connection, err, &snapshot->file);
     if (status == SQ_OK) {
@@ -200,7 +198,7 @@ static sq_status feed_snapshot(struct repl_feed_host *host, struct sq_error *err
         status = take_snapshot(replica, snapshot, err);
         pthread_mutex_unlock(&replica->commit_mutex);
     }
-    engine_database_unref(database);
+    pthread_mutex_unlock(&replica->database_mutex);
     return status;
 }
 
@@ -218,6 +216,7 @@ static void feed_free(struct repl_feed_host *host)
     struct repl_replica *replica = replica_of_host(host);
     repl_feed_host_done(host);
     pthread_cond_destroy(&replica->changed);
+    pthread_mutex_destroy(&replica->database_mutex);
     pthread_mutex_destroy(&replica->commit_mutex);
     free(replica);
 }

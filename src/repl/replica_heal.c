@@ -180,6 +180,9 @@ static sq_status set_aside(struct repl_replica *replica, struct ltx_pages *pages
     SQ_TRY(status);
     sq_log(SQ_LOG_WARNING, "repl", "what was never the primary's is set aside", "db=%s file=%s", replica->name,
            aside.path);
+    replica_lock(replica);
+    replica->facts.aside_count++;
+    replica_unlock(replica);
     return ltx_pages_rewind(pages, err);
 }
 
@@ -357,6 +360,7 @@ sq_status replica_heal(struct repl_replica *replica, struct sq_error *err)
     replica_lock(replica);
     replica->healing = REPLICA_NOT_HEALING;
     if (status == SQ_OK && replica->is_known) {
+        replica->facts.heal_count++;
         replica->written = wal_log_end(replica->host.log);
         replica_set_applied(replica, &replica->known);
         replica_notify(replica);

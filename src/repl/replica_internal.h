@@ -7,7 +7,7 @@
  *   replica_heal.c    healing files, into the WAL or the place of the database; what is set aside
  *   replica_feed.c    syncs, upkeep of the log, and what others are fed from
  *
- * Locks: `commit_mutex` (between a commit and its being told of; who wants a snapshot that belongs to a position takes it) > host.mutex (a few instructions; wakers
+ * Locks: `database_mutex` (who uses the database beside the work job, which takes it to let go of the database; held across syncs) > `commit_mutex` (between a commit and its being told of; who wants a snapshot that belongs to a position takes it) > host.mutex (a few instructions; wakers
  * are called under it) > the log's.
  *
  * Invariants
@@ -114,6 +114,7 @@ struct repl_replica {
     struct repl_job work;
     struct repl_job sync;
     struct sq_waker slot_waker;
+    pthread_mutex_t database_mutex;
     pthread_mutex_t commit_mutex;
     struct replica_incoming incoming;
 
@@ -148,9 +149,10 @@ struct repl_replica {
     bool is_mistrusted;  /* a page is not what its checksum says */
     bool is_log_damaged; /* it is to begin anew */
     ltx_txid saved_txid; /* the file of sums says so, or more */
+    struct repl_replica_facts facts;
 
     /* The work job's; those of the database from repl_replica_follow() on. */
-    struct engine_database *database; /* a reference; NULL: not open */
+    struct engine_database *database; /* a reference; NULL: not open; changed under database_mutex */
     struct engine_durability *durability;
     struct sched_writer *writer;
     struct sqlite3 *connection;
@@ -236,6 +238,7 @@ struct replica_batch {
     uint32_t schema_cookie;
     bool has_cookie;
     uint32_t appended_count;
+    size_t file_count; /* of the log; 0: it heals */
 };
 /* Slot and lock. SQ_BUSY: another process writes, or a waker will be called; not now. SQ_NOT_FOUND: somebody else has written. */
 SQ_MUST_USE sq_status replica_batch_begin(struct repl_replica *replica, struct replica_batch *batch,

@@ -184,12 +184,17 @@ static bool is_in_log(struct repl_replica *replica)
 
 static sq_status fit_log(struct repl_replica *replica, struct sq_error *err)
 {
-    if (!replica->is_log_damaged && is_in_log(replica))
+    replica_lock(replica);
+    bool is_damaged = replica->is_log_damaged;
+    replica_unlock(replica);
+    if (!is_damaged && is_in_log(replica))
         return SQ_OK;
     sq_log(SQ_LOG_WARNING, "repl", "a replica's log begins anew", "db=%s timeline=%" PRIu64 " txid=%" PRIu64,
            replica->name, replica->known.timeline, replica->known.txid);
     SQ_TRY(wal_log_restart(replica->host.log, &replica->known, err));
+    replica_lock(replica);
     replica->is_log_damaged = false;
+    replica_unlock(replica);
     return SQ_OK;
 }
 
@@ -268,7 +273,9 @@ static sq_status open_database(struct repl_replica *replica, struct sq_error *er
         engine_database_unref(database);
         return status;
     }
+    pthread_mutex_lock(&replica->database_mutex);
     replica->database = database;
+    pthread_mutex_unlock(&replica->database_mutex);
     return SQ_OK;
 }
 
@@ -291,6 +298,7 @@ static sq_status begin_scan(struct repl_replica *replica, struct sq_error *err)
     page_sums_free(replica->sums);
     replica->sums = sums;
     replica->saved_txid = 0;
+    replica->facts.scan_count++;
     replica_set_state(replica, REPLICA_SCANNING);
     replica_unlock(replica);
     return SQ_OK;

@@ -70,7 +70,7 @@ static inline int64_t wal_number(sqlite3 *db, const char *sql)
 
 static inline sqlite3 *wal_connect(const char *dir, const char *name, const char *vfs)
 {
-    char path[PATH_MAX + 32];
+    char path[PATH_MAX + 300];
     sqlite3 *db = NULL;
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
