@@ -1,30 +1,35 @@
 /* A primary's log: what is in it is what is in the database, transaction by transaction, through closes, checkpoints, disks that
  * are full and other processes that write. Crashes are in test_logger_crash.c, threads in test_logger_load.c. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
 #include "../../lib/logger_fixture.h"
 
-int openat(int dir_fd, const char *path, int flags, ...);
+ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset);
 
 /* --- A disk that is full ------------------------------------------------------------------------------------------------ */
 
-static atomic_bool is_full; /* for the log's files: none can be made */
+static atomic_bool is_full; /* for the log's files: nothing can be written */
+
+static bool is_of_log(int fd)
+{
+    char link[64];
+    char path[PATH_MAX];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof(path) - 1);
+    path[length > 0 ? length : 0] = '\0';
+    return strstr(path, ".db-ltx/") != NULL;
+}
 
 /* This program's own stands before the C library's. */
-int openat(int dir_fd, const char *path, int flags, ...)
+ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset)
 {
-    va_list arguments;
-    va_start(arguments, flags);
-    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
-    va_end(arguments);
-    if ((flags & O_CREAT) != 0 && atomic_load(&is_full) && strstr(path, ".tmp") != NULL) {
+    if (atomic_load(&is_full) && is_of_log(fd)) {
         errno = ENOSPC;
         return -1;
     }
-    return (int)syscall(SYS_openat, dir_fd, path, flags, mode);
+    return syscall(SYS_pwrite64, fd, bytes, length, offset);
 }
 
 static void checkpoint(bool is_restart)
