@@ -74,28 +74,28 @@ static const char *file_flaw(const struct sender_database *database)
     return NULL;
 }
 
-static sq_status open_file(struct sender_database *database, const struct repl_feed_view *view, struct sq_buf *out,
-                           bool *ret_is_more)
+/* Does nothing, but heal, if there is none to be sent now. */
+static void open_file(struct sender_database *database, const struct repl_feed_view *view, struct sq_buf *out)
 {
     struct sq_error reason;
     sq_status status = database->feed->ops->open_file_cb(database->feed, database->sent.txid, &reason, &database->file);
     if (status == SQ_NOT_FOUND) {
         sender_database_delay(database, SENDER_RETRY_US); /* the log has changed since the look */
-        return SQ_OK;
+        return;
     }
     if (status != SQ_OK) {
         sender_database_heal(database, reason.text);
-        return SQ_OK;
+        return;
     }
     const char *flaw = file_flaw(database);
     if (flaw != NULL) {
         sender_database_heal(database, flaw);
-        return SQ_OK;
+        return;
     }
     if (database->file.max_txid > view->end.txid) {
         sender_database_delay(database,
                               SENDER_RETRY_US); /* grew since the look, or compacted with what is not durable */
-        return SQ_OK;
+        return;
     }
     ltx_txid proof = database->file.min_txid == database->sent.txid + 1 ? database->sent.txid : database->file.max_txid;
     sender_database_note_proof(database, proof);
@@ -103,8 +103,6 @@ static sq_status open_file(struct sender_database *database, const struct repl_f
         sender_database_tell_timeline(database, database->file.timeline, out);
     database->has_file = true;
     database->offset = 0;
-    *ret_is_more = true;
-    return SQ_OK;
 }
 
 static struct replication_message file_message(const struct sender_database *database, uint8_t flags)
@@ -168,7 +166,9 @@ sq_status sender_feed_follow(struct sender_database *database, const struct repl
             sender_database_tell_timeline(database, view->end.timeline, out);
         return SQ_OK;
     case RELATION_BEHIND:
-        return open_file(database, view, out, ret_is_more);
+        open_file(database, view, out);
+        *ret_is_more = database->has_file;
+        return database->has_file ? send_file(database, out, err) : SQ_OK;
     case RELATION_AHEAD:
         sender_database_delay(database, SENDER_LOOK_US);
         return SQ_OK;
