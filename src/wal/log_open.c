@@ -440,6 +440,15 @@ static sq_status cut_history(struct wal_log *log, struct sq_error *err)
     return wal_history_save(log->dir_fd, &log->history, err);
 }
 
+/* Up to where files have been synced: a damaged one may have been found again in a tail. */
+static ltx_txid count_synced(const struct wal_log *log)
+{
+    for (size_t i = 0; i < log->files.count; i++)
+        if (!log_list_at(&log->files, i)->is_written)
+            return log_list_at(&log->files, i)->min_txid - 1;
+    return log_end(log).txid;
+}
+
 sq_status log_recover(struct wal_log *log, struct sq_error *err)
 {
     SQ_CLEANUP(candidates_done) struct candidates candidates = {0};
@@ -451,11 +460,9 @@ sq_status log_recover(struct wal_log *log, struct sq_error *err)
     SQ_TRY(choose(log, &candidates, err));
     SQ_TRY(check_last(log, &candidates, err));
     SQ_TRY(read_last_header(log, err));
-    ltx_txid end = log_end(log).txid;
     if (log->files.count == 0)
-        log->begin_txid = end;
-    if (log->synced_txid > end)
-        log->synced_txid = end;
+        log->begin_txid = log_end(log).txid;
+    log->synced_txid = count_synced(log);
     SQ_TRY(remove_left(log, &candidates, err));
     SQ_TRY(cut_history(log, err));
     return settle_tails(log, &candidates, err);

@@ -268,6 +268,11 @@ static struct {
     size_t file_count;
 } sound;
 
+static int compare_names(const void *left, const void *right)
+{
+    return strcmp(((const struct kept_file *)left)->name, ((const struct kept_file *)right)->name);
+}
+
 static void keep_files(void)
 {
     DIR *dir = opendir(sound.dir);
@@ -284,6 +289,7 @@ static void keep_files(void)
         close(fd);
     }
     closedir(dir);
+    qsort(sound.files, sound.file_count, sizeof(sound.files[0]), compare_names);
 }
 
 static void remove_directory(void)
@@ -303,6 +309,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     uint64_t seed = 5;
     char path[PATH_MAX + 8];
     sq_log_set_level(SQ_LOG_ERROR);
+    /* What is synced here needs no real disk. */
+    if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0)
+        setenv("TMPDIR", "/dev/shm", 0);
     scratch_make_directory(sound.dir);
     sq_assert(atexit(remove_directory) == 0);
     sq_assert(wal_log_open(sound.dir, &err, &log) == SQ_OK);

@@ -530,6 +530,23 @@ static void a_damaged_last_file_is_found_although_it_was_synced(void **state)
     assert_followed(f);
 }
 
+static void a_damaged_file_may_be_found_again_in_a_tail(void **state)
+{
+    struct fixture *f = *state;
+    begin_synced(f);
+    append_synced(f, 1);
+    append_synced(f, 1);
+    char path[PATH_MAX + 64];
+    file_path(f, 2, 2, path);
+    assert_int_equal(truncate(path, 0), 0);
+    reopen(f);
+    assert_at_end(f);
+    assert_followed(f);
+    assert_int_equal(wal_log_synced(f->log), 3);
+    reopen(f);
+    assert_followed(f);
+}
+
 static void opening_removes_what_was_being_written_and_leaves_what_is_others(void **state)
 {
     struct fixture *f = *state;
@@ -988,6 +1005,7 @@ int main(void)
         TEST(a_file_with_more_behind_it_ends_the_log),
         TEST(a_tail_is_read_as_far_as_it_is_whole),
         TEST(a_damaged_last_file_is_found_although_it_was_synced),
+        TEST(a_damaged_file_may_be_found_again_in_a_tail),
         TEST(opening_removes_what_was_being_written_and_leaves_what_is_others),
         TEST(a_renamed_file_is_not_believed),
         TEST(a_sync_makes_one_file_of_many),
