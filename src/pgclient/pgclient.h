@@ -74,8 +74,7 @@ void pgclient_abandon(struct pgclient *client);
 /* The value of a ParameterStatus message; NULL if the server has not sent it. */
 const char *pgclient_status(const struct pgclient *client, const char *name);
 /* All of them: `size_t at = 0; while (pgclient_next_status(client, &at, &name, &value)) …`. */
-bool pgclient_next_status(const struct pgclient *client, size_t *cursor, const char **ret_name,
-                          const char **ret_value);
+bool pgclient_next_status(const struct pgclient *client, size_t *cursor, const char **ret_name, const char **ret_value);
 /* Which of the names of unknown protocol options the server has refused (NegotiateProtocolVersion). */
 bool pgclient_has_refused(const struct pgclient *client, const char *option);
 

@@ -36,7 +36,7 @@ struct consistency {
     bool is_asked;            /* it has asked the primary for its position … */
     bool has_strong;          /* … and this is it */
     struct wal_position strong;
-    int64_t since_us; /* since when it waits; 0: it does not */
+    int64_t since_us;               /* since when it waits; 0: it does not */
     engine_position shown;          /* what SHOW sqld.position is to cover … */
     char text[POSITION_TEXT_BYTES]; /* … and its answer */
 };

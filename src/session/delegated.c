@@ -69,8 +69,7 @@ sq_status delegated_start(struct session *session, struct sq_error *err)
     struct delegated *delegated = calloc(1, sizeof(*delegated));
     if (delegated == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a session");
-    sq_status status =
-        outcomes_begin(session->host->outcomes, session->delegated_asked.key, session->entry.pid, err);
+    sq_status status = outcomes_begin(session->host->outcomes, session->delegated_asked.key, session->entry.pid, err);
     if (status != SQ_OK) {
         free(delegated);
         return status;

@@ -27,9 +27,10 @@ struct outcome {
     int64_t changes;
     int64_t total_changes;
     int64_t last_insert_rowid;
-    uint32_t row_count;  /* the answer had so many */
-    bool is_committed;   /* else it was part of what was rolled back when the session ended */
-    bool is_next_partly; /* of the request behind it, which was not worked off, something has been committed all the same */
+    uint32_t row_count; /* the answer had so many */
+    bool is_committed;  /* else it was part of what was rolled back when the session ended */
+    bool
+        is_next_partly; /* of the request behind it, which was not worked off, something has been committed all the same */
     /* Of sessions in the PostgreSQL protocol: the answer itself, all its messages; NULL if it was too long, or for want of
      * memory. */
     uint8_t *answer;

@@ -210,7 +210,8 @@ sq_status remote_open(struct session *session, struct sq_error *err, struct pgcl
     if (status != SQ_OK || !pgclient_has_refused(*ret_client, DELEGATED_OPTION))
         return status;
     pgclient_abandon(*ret_client);
-    return sq_fail_sql(err, SQ_INVALID, "0A000", "the primary is not one that sessions of replicas can be delegated to");
+    return sq_fail_sql(err, SQ_INVALID, "0A000",
+                       "the primary is not one that sessions of replicas can be delegated to");
 }
 
 void remote_install(struct remote *remote, struct pgclient *client, const uint8_t key[OUTCOME_KEY_BYTES],

@@ -52,8 +52,7 @@ enum remote_way {
     REMOTE_LATER, /* nothing has been done yet; *ret_want says what it waits for */
 };
 /* The next message, which is still at the front of the input. */
-enum remote_way remote_message(struct session *session, const struct pgwire_frame *frame,
-                               enum session_want *ret_want);
+enum remote_way remote_message(struct session *session, const struct pgwire_frame *frame, enum session_want *ret_want);
 /* The next statement of a Query, or the next ones. */
 enum remote_way remote_query(struct session *session, enum session_want *ret_want);
 

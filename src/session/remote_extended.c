@@ -28,6 +28,7 @@ struct turn {
 static void drain(struct turn *turn)
 {
     struct remote *remote = turn->session->remote;
+    sq_assert(remote != NULL); /* it is busy */
     turn->way = REMOTE_LATER;
     if (remote->client == NULL || remote->has_flushed || !remote->is_piping)
         return;

@@ -80,21 +80,21 @@ struct remote {
     /* The command that is under way. */
     struct remote_entry entries[REMOTE_ENTRIES_MAX];
     size_t entry_first, entry_count;
-    size_t lazy_count;      /* of them */
-    bool is_piping;         /* messages were sent since the last Sync */
-    bool is_copying;        /* the client copies in */
-    bool holds_input;       /* what the client sends next depends on an answer: it may be a COPY */
-    bool must_fail;         /* it has failed here: so must the pipeline there */
-    bool has_failed;        /* the Query has had its ErrorResponse */
-    bool may_commit;        /* something of it may have committed by now */
-    bool ends_transaction;  /* it has a COMMIT or ROLLBACK */
-    bool has_flushed;       /* Flush is the last that was sent */
-    bool is_cancelled;      /* a cancel request has been sent */
-    bool is_replaying;      /* the answer comes from what the primary has kept */
-    int64_t give_up_us;     /* after that: when it will not be waited for any longer */
-    size_t query_begin;     /* what was sent of session->query_text begins here … */
-    size_t query_walked;    /* … and so far its statements are done */
-    struct sq_error quiet;  /* what a QUIET one has failed of; status SQ_OK: it has not */
+    size_t lazy_count;     /* of them */
+    bool is_piping;        /* messages were sent since the last Sync */
+    bool is_copying;       /* the client copies in */
+    bool holds_input;      /* what the client sends next depends on an answer: it may be a COPY */
+    bool must_fail;        /* it has failed here: so must the pipeline there */
+    bool has_failed;       /* the Query has had its ErrorResponse */
+    bool may_commit;       /* something of it may have committed by now */
+    bool ends_transaction; /* it has a COMMIT or ROLLBACK */
+    bool has_flushed;      /* Flush is the last that was sent */
+    bool is_cancelled;     /* a cancel request has been sent */
+    bool is_replaying;     /* the answer comes from what the primary has kept */
+    int64_t give_up_us;    /* after that: when it will not be waited for any longer */
+    size_t query_begin;    /* what was sent of session->query_text begins here … */
+    size_t query_walked;   /* … and so far its statements are done */
+    struct sq_error quiet; /* what a QUIET one has failed of; status SQ_OK: it has not */
     bool has_quiet_row;
     char quiet_row[REMOTE_TEXT_MAX]; /* the first value that it gave */
 

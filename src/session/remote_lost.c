@@ -83,8 +83,8 @@ static bool read_outcome(const char *text, size_t length, struct lost_outcome *o
     static const struct {
         const char *word;
         enum lost_state state;
-    } words[] = {{"unknown", LOST_UNKNOWN}, {"not done", LOST_NOT_DONE}, {"partly done", LOST_PARTLY},
-                 {"live", LOST_LIVE}};
+    } words[] = {
+        {"unknown", LOST_UNKNOWN}, {"not done", LOST_NOT_DONE}, {"partly done", LOST_PARTLY}, {"live", LOST_LIVE}};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (strlen(words[i].word) == length && memcmp(text, words[i].word, length) == 0) {
             outcome->state = words[i].state;
@@ -313,18 +313,18 @@ static void end_command(struct session *session, const struct sq_error *cause, c
     fail_command(session, &err, has_end, is_over);
 }
 
-void remote_lost(struct session *session, const struct sq_error *reason)
+void remote_lost(struct session *session, const struct sq_error *cause)
 {
     struct remote *remote = session->remote;
-    struct sq_error cause = *reason;
+    struct sq_error why = *cause; /* it may be one of what goes now */
     if (remote->is_replaying) {
         remote->is_replaying = false; /* what was kept makes no sense: replay() says so */
         return;
     }
     bool is_clients = false;
     for (size_t i = 0; i < remote->entry_count; i++)
-        is_clients = is_clients ||
-                     remote->entries[(remote->entry_first + i) % REMOTE_ENTRIES_MAX].audience == REMOTE_RELAYED;
+        is_clients =
+            is_clients || remote->entries[(remote->entry_first + i) % REMOTE_ENTRIES_MAX].audience == REMOTE_RELAYED;
     is_clients = is_clients || remote->is_piping;
     bool must_end = remote->state != 0 || remote->is_listening;
     bool may_commit = remote->may_commit;
@@ -337,8 +337,8 @@ void remote_lost(struct session *session, const struct sq_error *reason)
     remote->may_commit = remote->ends_transaction = false;
     if (!is_clients) {
         /* What is ours, and waited for, is asked again. */
-        remote->quiet = cause;
-        end_idle(session, &cause, must_end);
+        remote->quiet = why;
+        end_idle(session, &why, must_end);
         return;
     }
     struct lost_outcome outcome = {.state = LOST_NOT_DONE};
@@ -351,7 +351,7 @@ void remote_lost(struct session *session, const struct sq_error *reason)
             remote_unblock(session);
         }
     }
-    end_command(session, &cause, &outcome, had_bytes, is_over, must_end);
+    end_command(session, &why, &outcome, had_bytes, is_over, must_end);
     free(outcome.answer);
 }
 

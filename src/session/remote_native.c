@@ -131,8 +131,7 @@ static void note_answer(struct remote *remote, const struct pgwire_frame *frame)
         struct native_answer answer;
         native_get_answer(&cursor, &answer);
         remote->ready_count++;
-        remote->status =
-            cursor.is_failed || answer.is_autocommit ? PGWIRE_TRANSACTION_IDLE : PGWIRE_TRANSACTION_OPEN;
+        remote->status = cursor.is_failed || answer.is_autocommit ? PGWIRE_TRANSACTION_IDLE : PGWIRE_TRANSACTION_OPEN;
     } else if (frame->type == PGWIRE_ERROR_RESPONSE && is_fatal(frame)) {
         session->state = SESSION_STATE_CLOSING; /* nothing follows that */
     } else if (frame->type == PGWIRE_READY_FOR_QUERY && frame->body_length > 0) {

@@ -105,7 +105,8 @@ static sq_status make_ready(struct session *session, const struct command *comma
     return put_sync(remote, err);
 }
 
-static sq_status send_statements(struct session *session, const struct command *command, size_t length, struct sq_error *err)
+static sq_status send_statements(struct session *session, const struct command *command, size_t length,
+                                 struct sq_error *err)
 {
     SQ_TRY(make_ready(session, command, err));
     struct remote *remote = session->remote;
@@ -261,9 +262,8 @@ static sq_status fail_too_old(struct sq_error *err)
 static bool is_current(const struct remote *remote)
 {
     struct wal_position position;
-    return !remote->has_base ||
-           (remote->has_quiet_row && position_parse(remote->quiet_row, &position) &&
-            position_equals(&position, &remote->base));
+    return !remote->has_base || (remote->has_quiet_row && position_parse(remote->quiet_row, &position) &&
+                                 position_equals(&position, &remote->base));
 }
 
 static bool has_open_portal(const struct session *session)

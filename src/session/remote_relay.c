@@ -105,8 +105,8 @@ static void keep_error(struct sq_error *quiet, const struct pgwire_report *repor
 }
 
 /* The primary ends its session, and so does the client's end if that is in the middle of something there. */
-static sq_status take_fatal(struct remote *remote, const struct pgwire_frame *frame,
-                            const struct pgwire_report *report, struct sq_error *err)
+static sq_status take_fatal(struct remote *remote, const struct pgwire_frame *frame, const struct pgwire_report *report,
+                            struct sq_error *err)
 {
     struct session *session = remote->session;
     const struct remote_entry *entry = first_entry(remote);
@@ -282,9 +282,9 @@ static void follow_transaction(struct remote *remote)
     if (!is_open)
         remote_end_local(session);
     session->is_txn_remote = is_open;
-    session->txn = !is_open                                          ? SESSION_TXN_NONE
+    session->txn = !is_open                                      ? SESSION_TXN_NONE
                    : remote->status == PGWIRE_TRANSACTION_FAILED ? SESSION_TXN_FAILED
-                                                                     : SESSION_TXN_EXPLICIT;
+                                                                 : SESSION_TXN_EXPLICIT;
 }
 
 /* Portals end with their transaction. */

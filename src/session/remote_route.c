@@ -141,8 +141,8 @@ static enum remote_route route_execute(struct session *session, const struct com
 static enum remote_route route_prepare(struct session *session, const struct remote_statement *statement)
 {
     const struct command_span *span = &statement->command->prepare.statement;
-    bool is_writing = span->start + span->length <= statement->length &&
-                      is_sql_writing(statement->text + span->start, span->length);
+    bool is_writing =
+        span->start + span->length <= statement->length && is_sql_writing(statement->text + span->start, span->length);
     bool is_read_only = settings_bool(&session->settings, SETTING_TRANSACTION_READ_ONLY);
     return is_writing && !is_read_only ? ROUTE_PRIMARY : ROUTE_READ;
 }
@@ -174,8 +174,7 @@ static enum remote_route route_free(struct session *session, const struct remote
     const struct command *command = statement->command;
     switch (command->kind) {
     case COMMAND_SQL:
-        return statement->is_writing || is_sql_writing(statement->text, statement->length) ? ROUTE_PRIMARY
-                                                                                          : ROUTE_READ;
+        return statement->is_writing || is_sql_writing(statement->text, statement->length) ? ROUTE_PRIMARY : ROUTE_READ;
     case COMMAND_BEGIN:
         return route_begin(session, &command->begin);
     case COMMAND_SAVEPOINT:
@@ -250,7 +249,8 @@ enum remote_route remote_route_prepared(struct session *session, const struct pr
         .is_writing = !prepared->is_remote && prepared->command.kind == COMMAND_SQL && prepared->sql != NULL &&
                       prepared->statement != NULL && !prepared->is_readonly,
     };
-    if (prepared->command.kind == COMMAND_EXECUTE && find_statement(session, prepared->command.execute.name) == prepared)
+    if (prepared->command.kind == COMMAND_EXECUTE &&
+        find_statement(session, prepared->command.execute.name) == prepared)
         return ROUTE_HERE; /* it names itself: an error */
     return remote_route(session, &statement);
 }

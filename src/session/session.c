@@ -93,8 +93,7 @@ static void session_drop_work(struct session *session)
     pending_drop(session);
 }
 
-/* NULL while nothing has been asked of a database. */
-static struct engine_durability *session_durability(const struct session *session)
+struct engine_durability *session_durability(const struct session *session)
 {
     return session->context.database != NULL ? engine_database_durability(session->context.database) : NULL;
 }
@@ -243,7 +242,7 @@ static bool is_repeated(void)
     return false;
 }
 
-static void log_failure(struct session *session, const struct sq_error *err)
+void session_log_failure(const struct session *session, const struct sq_error *err)
 {
     /* Errors of statements are the client's; what an operator must see is what the client did not cause. */
     bool is_serious = err->status == SQ_IO || err->status == SQ_CORRUPT || err->status == SQ_NOMEM ||
@@ -263,7 +262,7 @@ static void log_failure(struct session *session, const struct sq_error *err)
 
 void session_fail(struct session *session, struct sq_error *err)
 {
-    log_failure(session, err);
+    session_log_failure(session, err);
     if (err->status == SQ_PROTOCOL) {
         metrics_counter_add(METRICS_PROTOCOL_ERRORS, 1);
     }
@@ -359,62 +358,6 @@ void session_apply_settings(struct session *session)
     session->holdup_limit_us =
         settings_int64(&session->settings, SETTING_IDLE_IN_TRANSACTION_SESSION_TIMEOUT) * SQ_US_PER_MS;
     session->idle_limit_us = settings_int64(&session->settings, SETTING_IDLE_SESSION_TIMEOUT) * SQ_US_PER_MS;
-}
-
-/* --- Answers that wait for the disk ------------------------------------------------------------------------------- */
-
-enum session_release session_release(struct session *session)
-{
-    engine_position position = session->context.rests_on;
-    if (SQ_LIKELY(position == 0))
-        return SESSION_RELEASED;
-    struct engine_durability *durability = session_durability(session);
-    enum engine_durable durable = engine_durability_covers(durability, position)
-                                      ? ENGINE_DURABLE
-                                      : engine_durability_wait(durability, position, &session->durability_ticket);
-    if (durable == ENGINE_DURABLE) {
-        session->context.rests_on = 0;
-        return SESSION_RELEASED;
-    }
-    return durable == ENGINE_DURABLE_LATER ? SESSION_HELD_BACK : SESSION_LOST;
-}
-
-sq_status session_sync(struct session *session, struct sq_error *err)
-{
-    SQ_TRY(service_note(session->service, err));
-    engine_position position = session->context.rests_on;
-    if (position == 0)
-        return SQ_OK;
-    SQ_TRY(engine_durability_sync(session_durability(session), position, err));
-    session->context.rests_on = 0;
-    return SQ_OK;
-}
-
-void session_put_loss(struct session *session, struct sq_buf *out)
-{
-    struct sq_error err;
-    struct pgwire_report report;
-    sq_status status = engine_durability_check(session_durability(session), &err);
-    sq_assert(status != SQ_OK);
-    log_failure(session, &err);
-    pgwire_report_from_error(&err, &report);
-    pgwire_put_error_response(out, &report);
-    session->state = SESSION_STATE_CLOSING;
-}
-
-void session_put_no_memory(struct session *session, struct sq_buf *out)
-{
-    struct sq_error err;
-    struct pgwire_report report;
-    sq_status status = session->state == SESSION_STATE_STARTUP
-                           ? sq_fail_sql(&err, SQ_NOMEM, "53300", "the server has no memory for further connections")
-                           : sq_fail(&err, SQ_NOMEM, "out of memory for a message");
-    sq_assert(status != SQ_OK);
-    err.is_fatal = true;
-    sq_memory_set_hint(&err);
-    pgwire_report_from_error(&err, &report);
-    pgwire_put_error_response(out, &report);
-    session->state = SESSION_STATE_CLOSING;
 }
 
 /* Whether something is being done that goes on by itself; it looks at the brake while it does. */

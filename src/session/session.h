@@ -39,7 +39,7 @@ struct session_host {
     struct notify_hub *notify_hub;
     struct outcomes *outcomes;
     struct repl_node *node; /* NULL: there is no replication */
-    int64_t started_us; /* wall clock */
+    int64_t started_us;     /* wall clock */
 };
 
 /* How a session that is in the middle of a statement waits, in native mode: SQLite has called a function of the client's,

@@ -1,6 +1,7 @@
 /* session/session_internal.h: the session as its own files see it.
  *
  *   session.c       life, the run loop, messages to handlers
+ *   release.c       answers that wait for the disk
  *   startup.c       the first packets
  *   simple.c        Query
  *   extended.c      Parse, Bind, Describe, Execute, Close, Sync, Flush
@@ -189,10 +190,11 @@ struct session {
     size_t pending_count;
 
     struct native_asked native_asked;
-    struct pgwire_startup_frame startup_packet; /* of one that will be relayed; owns its body. NULL: it is not */
-    struct native *native; /* NULL: not in native mode */
-    bool is_replication;         /* replication=true was asked for */
-    struct walsender *walsender; /* NULL: not a replica's session */
+    struct pgwire_startup_frame startup_packet; /* of one that will be relayed; its body is … */
+    uint8_t *startup_bytes;                     /* … here; NULL: it will not be */
+    struct native *native;                      /* NULL: not in native mode */
+    bool is_replication;                        /* replication=true was asked for */
+    struct walsender *walsender;                /* NULL: not a replica's session */
     struct native_progress progress;
 
     struct delegated_asked delegated_asked;
@@ -218,6 +220,10 @@ void session_ready(struct session *session);
 SQ_MUST_USE sq_status session_output_check(struct session *session, size_t mark, struct sq_error *err);
 /* What is said from here on rests on everything that has been committed until now. */
 void session_rest_on_now(struct session *session);
+/* NULL while nothing has been asked of a database. */
+struct engine_durability *session_durability(const struct session *session);
+/* One line for operators, if it is theirs to know. */
+void session_log_failure(const struct session *session, const struct sq_error *err);
 /* Takes settings over into the service context; before each message and statement. */
 void session_apply_settings(struct session *session);
 void session_set_activity(struct session *session, enum session_activity activity);

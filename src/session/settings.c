@@ -24,7 +24,8 @@
 
 enum {
     ENTRIES_MAX = SETTING_ROWS_MAX + SETTINGS_CUSTOM_MAX,
-    UNDO_MAX = SETTINGS_SAVEPOINT_MAX + SETTINGS_LAYER_COUNT * ENTRIES_MAX * 16, /* of the growing array; see undo_reserve() */
+    UNDO_MAX =
+        SETTINGS_SAVEPOINT_MAX + SETTINGS_LAYER_COUNT * ENTRIES_MAX * 16, /* of the growing array; see undo_reserve() */
 };
 
 /* --- rows and entries --- */
@@ -121,7 +122,7 @@ static const struct setting_value *top_value(const struct settings_entry *entry)
 
 /* The value in force: the text, and the number. For a name with a dot that has no value any more, "". */
 const char *settings_effective(const struct settings *settings, size_t row, const struct settings_entry *entry,
-                             int64_t *ret_number)
+                               int64_t *ret_number)
 {
     const struct setting_value *value = top_value(entry);
     if (value == NULL && row != SETTINGS_ROW_CUSTOM && (setting_infos[row].flags & SETTING_TRANSACTION) != 0) {
@@ -141,7 +142,8 @@ static bool entry_is_empty(const struct settings_entry *entry)
 /* A session value that says what lies below it anyway is not kept. */
 static void drop_needless(struct settings_entry *entry)
 {
-    struct setting_value *session = entry->layers[SETTINGS_LAYER_SESSION], *startup = entry->layers[SETTINGS_LAYER_STARTUP];
+    struct setting_value *session = entry->layers[SETTINGS_LAYER_SESSION],
+                         *startup = entry->layers[SETTINGS_LAYER_STARTUP];
     if (session == NULL || entry->row == SETTINGS_ROW_CUSTOM)
         return;
     const char *below = startup != NULL ? startup->text : setting_infos[entry->row].default_text;
@@ -316,7 +318,8 @@ static struct setting_value *make_value(const char *text, int64_t number)
 static sq_status store(struct settings *settings, size_t row, const char *name, size_t layer,
                        struct setting_value *value, struct sq_error *err)
 {
-    struct settings_entry *entry = row == SETTINGS_ROW_CUSTOM ? settings_find_custom(settings, name) : settings_find_entry(settings, row);
+    struct settings_entry *entry =
+        row == SETTINGS_ROW_CUSTOM ? settings_find_custom(settings, name) : settings_find_entry(settings, row);
     if (entry == NULL && value == NULL)
         return SQ_OK;
     sq_status status = settings->is_in_transaction ? undo_reserve(settings, 2, err) : SQ_OK;
@@ -414,7 +417,8 @@ static struct setting_value *read_value(const struct settings *settings, size_t 
 static struct setting_value *copy_reset_value(const struct settings *settings, size_t row, const char *name,
                                               sq_status *ret_status, struct sq_error *err)
 {
-    const struct settings_entry *entry = row == SETTINGS_ROW_CUSTOM ? settings_find_custom(settings, name) : settings_find_entry(settings, row);
+    const struct settings_entry *entry =
+        row == SETTINGS_ROW_CUSTOM ? settings_find_custom(settings, name) : settings_find_entry(settings, row);
     const struct setting_value *startup = entry != NULL ? entry->layers[SETTINGS_LAYER_STARTUP] : NULL;
     struct setting_value *value;
     if (startup != NULL)
@@ -511,7 +515,8 @@ sq_status settings_show(const struct settings *settings, const char *name, const
 {
     const struct setting_info *info = find_info(name);
     size_t row = info != NULL ? row_of(info) : SETTINGS_ROW_CUSTOM;
-    const struct settings_entry *entry = info != NULL ? settings_find_entry(settings, row) : settings_find_custom(settings, name);
+    const struct settings_entry *entry =
+        info != NULL ? settings_find_entry(settings, row) : settings_find_custom(settings, name);
     int64_t number;
     if (info == NULL && entry == NULL)
         return fail_unknown(name, err);

@@ -74,12 +74,7 @@ sq_status setting_canon_time_zone(const struct setting_info *info, const char *v
 
 /* --- Values in their layers: settings.c changes them, settings_walk.c reads them ---------------------------------- */
 
-enum settings_layer {
-    SETTINGS_LAYER_STARTUP = 0,
-    SETTINGS_LAYER_SESSION,
-    SETTINGS_LAYER_LOCAL,
-    SETTINGS_LAYER_COUNT
-};
+enum settings_layer { SETTINGS_LAYER_STARTUP = 0, SETTINGS_LAYER_SESSION, SETTINGS_LAYER_LOCAL, SETTINGS_LAYER_COUNT };
 enum { SETTINGS_ROW_CUSTOM = 0xffff /* an entry's row, for a name with a dot */ };
 
 struct setting_value {
@@ -89,8 +84,8 @@ struct setting_value {
 
 struct settings_entry {
     struct setting_value *layers[SETTINGS_LAYER_COUNT];
-    char *name;   /* SETTINGS_ROW_CUSTOM: as first spelled; else NULL */
-    uint16_t row; /* index in setting_infos, or SETTINGS_ROW_CUSTOM */
+    char *name;                 /* SETTINGS_ROW_CUSTOM: as first spelled; else NULL */
+    uint16_t row;               /* index in setting_infos, or SETTINGS_ROW_CUSTOM */
     bool is_changed, is_unsent; /* of SETTINGS_ROW_CUSTOM: as the bits in settings.changed and .unsent */
 };
 

@@ -126,7 +126,8 @@ void settings_expect(struct settings *settings, const char *name, const char *va
     int64_t number;
     if (settings_find_row(name, &row, NULL) != SQ_OK || row == SETTINGS_ROW_CUSTOM || !settings->tracks_unsent)
         return;
-    if (value == NULL || strcmp(settings_effective(settings, row, settings_find_entry(settings, row), &number), value) != 0)
+    if (value == NULL ||
+        strcmp(settings_effective(settings, row, settings_find_entry(settings, row), &number), value) != 0)
         settings_mark_row(settings->unsent, row, true);
 }
 

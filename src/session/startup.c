@@ -277,14 +277,14 @@ static sq_status keep_packet(struct session *session, const struct pgwire_startu
         return sq_fail(err, SQ_NOMEM, "out of memory at start-up");
     memcpy(body, frame->body, frame->body_length);
     session->startup_packet = *frame;
-    session->startup_packet.body = body;
+    session->startup_packet.body = session->startup_bytes = body;
     return SQ_OK;
 }
 
 void startup_forget(struct session *session)
 {
-    free((void *)(uintptr_t)session->startup_packet.body);
-    session->startup_packet.body = NULL;
+    free(session->startup_bytes);
+    session->startup_bytes = NULL;
 }
 
 static sq_status take_startup(struct session *session, const struct pgwire_startup_frame *frame, struct sq_error *err)
@@ -499,7 +499,7 @@ static sq_status open_session(struct session *session, struct sq_error *err)
 void startup_finish(struct session *session)
 {
     struct sq_error err;
-    bool is_relayed = session->startup_packet.body != NULL;
+    bool is_relayed = session->startup_bytes != NULL;
     sq_status status = is_relayed ? remote_native_start(session, &err) : open_session(session, &err);
     startup_forget(session);
     if (status != SQ_OK) {
