@@ -136,6 +136,7 @@ static void feed_look(struct repl_feed *base, struct repl_feed_view *ret_view)
     *ret_view = (struct repl_feed_view){.state = host->ops->state_cb(host, &reason)};
     if (ret_view->state == REPL_FEED_READY) {
         sq_assert(host->log != NULL);
+        ret_view->incarnation = host->incarnation;
         ret_view->page_bytes = host->page_bytes;
         ret_view->begin = wal_log_begin(host->log);
         ret_view->end = host->ops->end_cb != NULL ? host->ops->end_cb(host) : wal_log_end(host->log);

@@ -63,6 +63,7 @@ struct repl_feed_host {
     size_t user_count;   /* calls that read the log, and exchanges at work */
     struct wal_log *log; /* NULL: not open */
     uint32_t page_bytes; /* of the database, once the log is open */
+    uint64_t incarnation; /* likewise */
     bool is_closed;
     struct sq_list feeds;
 };
