@@ -266,6 +266,15 @@ static const struct repl_feed_ops feed_ops = {
     .close_cb = feed_close,
 };
 
+bool repl_feed_is_over(struct repl_feed *feed)
+{
+    struct repl_feed_host *host = feed_of(feed)->host;
+    pthread_mutex_lock(&host->mutex);
+    bool is_over = host->is_closed;
+    pthread_mutex_unlock(&host->mutex);
+    return is_over;
+}
+
 sq_status repl_feed_open(struct repl_feed_host *host, struct sq_waker *waker, struct sq_error *err,
                          struct repl_feed **ret_feed)
 {

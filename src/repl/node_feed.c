@@ -10,6 +10,8 @@
 
 #include <stdlib.h>
 
+#include "repl/feed.h"
+
 struct node_feed {
     struct repl_feed base;
     struct sq_list links; /* in database->feeds; guarded by the node's mutex, as are is_wanting and offered */
@@ -64,15 +66,13 @@ static enum repl_feed_state state_alone(struct node_feed *feed)
 static void feed_look(struct repl_feed *base, struct repl_feed_view *ret_view)
 {
     struct node_feed *feed = feed_of(base);
-    struct repl_feed_view view = {.state = REPL_FEED_GONE};
     refresh(feed, false);
-    if (feed->inner != NULL)
-        feed->inner->ops->look_cb(feed->inner, &view);
-    if (feed->inner != NULL && view.state == REPL_FEED_GONE)
+    if (feed->inner != NULL && repl_feed_is_over(feed->inner))
         refresh(feed, true); /* closed; if it was not dropped it is opened again */
-    if (view.state == REPL_FEED_GONE)
-        view = (struct repl_feed_view){.state = state_alone(feed)};
-    *ret_view = view;
+    if (feed->inner != NULL && !repl_feed_is_over(feed->inner))
+        feed->inner->ops->look_cb(feed->inner, ret_view);
+    else
+        *ret_view = (struct repl_feed_view){.state = state_alone(feed)};
 }
 
 static void feed_reason(struct repl_feed *base, struct sq_error *ret_reason)

@@ -146,9 +146,9 @@ struct repl_replica {
     bool is_drop_wanted;
     bool is_gone;
     bool is_followed;
-    bool is_mistrusted;  /* a page is not what its checksum says */
-    bool is_log_damaged; /* it is to begin anew */
-    ltx_txid saved_txid; /* the file of sums says so, or more */
+    bool is_mistrusted;         /* a page is not what its checksum says */
+    bool is_log_damaged;        /* it is to begin anew */
+    ltx_txid saved_txid;        /* the file of sums says so, or more */
     uint64_t saved_incarnation; /* on disk; host.incarnation is that of what is written */
     struct repl_replica_facts facts;
 

@@ -241,10 +241,12 @@ static struct repl_options replication_options(const struct config *config)
 static void end_sessions(struct repl_host *host, const char *database)
 {
     struct server *server = SQ_CONTAINER_OF(host, struct server, repl_host);
-    if (database == NULL)
+    if (database == NULL) {
         session_registry_interrupt(server->host.sessions, 0, NULL, SESSION_INTERRUPT_TERMINATE);
-    else
-        session_registry_interrupt_database(server->host.sessions, database, NULL, SESSION_INTERRUPT_TERMINATE);
+        return;
+    }
+    session_registry_interrupt_database(server->host.sessions, database, NULL, SESSION_INTERRUPT_TERMINATE);
+    sched_forget_database(server->sched, database);
 }
 
 static sq_status open_node(struct server *server, struct sq_error *err)

@@ -82,8 +82,12 @@ class Node(Sqld):
                 return int(row["applied_txid"])
         return None
 
+    def end(self, database="main"):
+        """The transaction that covers everything that has been committed here, or applied."""
+        return int(self.ask("SHOW sqld.position", database=database)[0][0].split("/")[1], 16)
+
     def promote(self):
-        assert self.any_database("SELECT sqld_promote()") == [("t",)] or True
+        assert self.any_database("SELECT sqld_promote()")[0][0] in ("t", "1")
         return int(self.node()["timeline"])
 
 
@@ -119,7 +123,8 @@ class Group:
             try:
                 wanted = set(databases or primary.databases())
                 ends = {row["database"]: row for row in replica.replication() if row["role"] == "primary"}
-                ours = {
+                here = {name: primary.end(name) for name in wanted}
+                known = {
                     row["database"]: row
                     for row in primary.replication()
                     if row["role"] == "replica" and row["name"] == replica.name
@@ -128,9 +133,9 @@ class Group:
                 return False
             return all(
                 name in ends
-                and name in ours
+                and name in known
                 and ends[name]["state"] == "following"
-                and ours[name]["end_txid"] == ours[name]["durable_txid"] == ends[name]["applied_txid"]
+                and here[name] == int(known[name]["durable_txid"]) == int(ends[name]["applied_txid"])
                 for name in wanted
             )
 
