@@ -30,7 +30,7 @@ ROOMS = {
     "pgclient": ["base", "pgwire", "net"],
     "sched": ["base", "metrics", "engine"],
     "repl": ["base", "metrics", "pgwire", "pgclient", "wal", "engine", "sched"],
-    "session": ["base", "pgwire", "config", "metrics", "auth", "sched", "engine", "catalog", "repl"],
+    "session": ["base", "pgwire", "config", "metrics", "auth", "sched", "engine", "catalog", "pgclient", "repl"],
     "server": None,  # everything
     "client": ["base", "pgwire", "pgclient"],
 }

@@ -46,6 +46,9 @@ struct config_addresses {
 /* Whether only this machine can reach it: unix sockets, 127.0.0.0/8, ::1 and the name localhost. */
 bool config_address_is_local(const struct config_address *address);
 
+/* When a log for replicas is kept: option replication-log. */
+enum config_replication_log { CONFIG_LOG_AUTO, CONFIG_LOG_ON, CONFIG_LOG_OFF };
+
 /* What the command line asks for. */
 enum config_action {
     CONFIG_RUN,             /* be a server */

@@ -25,6 +25,7 @@ enum config_section {
     CONFIG_SECTION_LIMITS,
     CONFIG_SECTION_TIMEOUTS,
     CONFIG_SECTION_SQL,
+    CONFIG_SECTION_REPLICATION,
     CONFIG_SECTION_LOGGING,
     CONFIG_SECTION_COUNT
 };
@@ -32,6 +33,7 @@ enum config_section {
 enum {
     CONFIG_RELOAD = 1,      /* SIGHUP gives it a new value */
     CONFIG_NOT_IN_FILE = 2, /* makes no sense as a line of the config file */
+    CONFIG_URL = 4,         /* is shown without the password in it */
 };
 
 /* One line of options.inc. */

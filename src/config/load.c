@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/url.h"
 #include "config/config_internal.h"
 
 enum { WHERE_MAX = 512 };
@@ -417,7 +418,11 @@ sq_status config_reload(const struct config *old, struct sq_error *err, struct c
 void config_option_format(const struct config *config, enum config_option_id id, struct sq_buf *out)
 {
     sq_assert(id < CONFIG_OPTION_COUNT && config->action == CONFIG_RUN);
-    config_value_format(&config_options[id], config, out);
+    const struct config_option *option = &config_options[id];
+    if ((option->flags & CONFIG_URL) != 0)
+        sq_url_put_masked(out, *(const char *const *)(const void *)((const char *)config + option->field_offset));
+    else
+        config_value_format(option, config, out);
 }
 
 const char *config_option_source(const struct config *config, enum config_option_id id)

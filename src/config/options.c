@@ -50,6 +50,7 @@ const char *const config_section_titles[CONFIG_SECTION_COUNT] = {
     [CONFIG_SECTION_LIMITS] = "Limits",
     [CONFIG_SECTION_TIMEOUTS] = "Time limits",
     [CONFIG_SECTION_SQL] = "SQL",
+    [CONFIG_SECTION_REPLICATION] = "Replicas",
     [CONFIG_SECTION_LOGGING] = "Log",
 };
 

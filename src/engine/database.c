@@ -52,6 +52,7 @@ struct engine_registry {
     char default_name[ENGINE_DATABASE_NAME_MAX + 1];
     int lock_fd;
     int dir_fd;
+    struct engine_registry_watch *watch; /* or NULL */
     struct engine_follower_factory *follower_factory;
     pthread_mutex_t mutex;
     struct sq_map open;   /* name -> struct engine_database */
@@ -275,8 +276,8 @@ void engine_registry_set_follower_factory(struct engine_registry *registry, stru
 
 SQ_DEFINE_FREEP(struct engine_registry, engine_registry_free)
 
-sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
-                               struct engine_registry **ret_registry)
+sq_status engine_registry_open_as_is(const char *data_dir, const char *default_name, struct sq_error *err,
+                                     struct engine_registry **ret_registry)
 {
     SQ_TRY(database_check_name(default_name, err));
     SQ_TRY(engine_vfs_register(engine_map_bytes, err));
@@ -291,10 +292,31 @@ sq_status engine_registry_open(const char *data_dir, const char *default_name, s
     snprintf(registry->default_name, sizeof(registry->default_name), "%s", default_name);
     SQ_TRY(open_directory(registry, data_dir, err));
     SQ_TRY(lock_directory(registry, err));
+    *ret_registry = SQ_STEAL(registry);
+    return SQ_OK;
+}
+
+sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
+                               struct engine_registry **ret_registry)
+{
+    SQ_CLEANUP(engine_registry_freep) struct engine_registry *registry = NULL;
+    SQ_TRY(engine_registry_open_as_is(data_dir, default_name, err, &registry));
     if (!engine_database_exists(registry, default_name))
         SQ_TRY(engine_database_create(registry, default_name, err));
     *ret_registry = SQ_STEAL(registry);
     return SQ_OK;
+}
+
+void engine_registry_set_watch(struct engine_registry *registry, struct engine_registry_watch *watch)
+{
+    registry->watch = watch;
+}
+
+/* Under the mutex. */
+static void tell_watch(struct engine_registry *registry, const char *name, enum engine_registry_change change)
+{
+    if (registry->watch != NULL)
+        registry->watch->changed_cb(registry->watch, name, change);
 }
 
 void engine_registry_free(struct engine_registry *registry)
@@ -323,6 +345,11 @@ pthread_mutex_t *database_registry_mutex(struct engine_registry *registry)
 const char *engine_registry_default_name(const struct engine_registry *registry)
 {
     return registry->default_name;
+}
+
+const char *engine_registry_data_dir(const struct engine_registry *registry)
+{
+    return registry->data_dir;
 }
 
 bool engine_database_exists(struct engine_registry *registry, const char *name)
@@ -611,9 +638,12 @@ sq_status database_create_locked(struct engine_registry *registry, const char *n
     sq_status status = initialise_file(path, err);
     if (status == SQ_OK)
         status = sync_directory(registry, err);
-    if (status != SQ_OK)
+    if (status != SQ_OK) {
         unlink(path);
-    return status;
+        return status;
+    }
+    tell_watch(registry, name, ENGINE_DATABASE_MADE);
+    return SQ_OK;
 }
 
 sq_status engine_database_create(struct engine_registry *registry, const char *name, struct sq_error *err)
@@ -637,6 +667,7 @@ static sq_status check_unused(struct engine_registry *registry, const char *name
         close_locked(registry, database);
         return SQ_OK;
     }
+    tell_watch(registry, name, ENGINE_DATABASE_WANTED_UNUSED);
     sq_status status = sq_fail_sql(err, SQ_BUSY, "55006", "database \"%s\" is being accessed by other users", name);
     sq_error_set_detail(err, "There are %zu other sessions using the database.", database->ref_count);
     return status;
@@ -653,6 +684,7 @@ static sq_status drop_locked(struct engine_registry *registry, const char *name,
      * that has lost its WAL and with it acknowledged commits. */
     if (unlink(path) != 0)
         return sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    tell_watch(registry, name, ENGINE_DATABASE_GONE);
     SQ_TRY(sync_directory(registry, err));
     SQ_TRY(remove_companions(registry, name, err));
     return SQ_OK;
@@ -698,6 +730,8 @@ sq_status database_rename_locked(struct engine_registry *registry, const char *n
     SQ_TRY(remove_companions(registry, new_name, err));
     if (rename(path, new_path) != 0)
         return sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", path, new_path);
+    tell_watch(registry, name, ENGINE_DATABASE_GONE);
+    tell_watch(registry, new_name, ENGINE_DATABASE_MADE);
     make_path(registry, name, log_suffix, path, sizeof(path));
     make_path(registry, new_name, log_suffix, new_path, sizeof(new_path));
     if (rename(path, new_path) != 0 && errno != ENOENT)
@@ -731,6 +765,7 @@ static sq_status put_aside(struct engine_registry *registry, const char *name, c
         SQ_TRY(fold_wal(path, err));
     if ((aside != NULL ? rename(path, aside) : unlink(path)) != 0)
         return sq_fail_errno(err, errno, "cannot remove '%s'", path);
+    tell_watch(registry, name, ENGINE_DATABASE_GONE);
     return sync_directory(registry, err);
 }
 
@@ -758,6 +793,8 @@ sq_status engine_database_install(struct engine_registry *registry, const char *
         status = remove_files(registry, name, err);
     if (status == SQ_OK && rename(file, path) != 0)
         status = sq_fail_errno(err, errno, "cannot rename '%s' to '%s'", file, path);
+    if (status == SQ_OK)
+        tell_watch(registry, name, ENGINE_DATABASE_MADE);
     if (status == SQ_OK)
         status = sync_directory(registry, err);
     pthread_mutex_unlock(&registry->mutex);

@@ -44,6 +44,21 @@ size_t engine_cache_bytes(void);
 /* Opens (or makes) the data directory, locks it, and makes `default_name` if it does not exist. */
 SQ_MUST_USE sq_status engine_registry_open(const char *data_dir, const char *default_name, struct sq_error *err,
                                            struct engine_registry **ret_registry);
+/* The same without making any database. */
+SQ_MUST_USE sq_status engine_registry_open_as_is(const char *data_dir, const char *default_name, struct sq_error *err,
+                                                 struct engine_registry **ret_registry);
+/* One who wants to know which databases are made and dropped; a renamed one is both. Called under the registry's mutex, which
+ * it must not want: it takes a note. */
+enum engine_registry_change {
+    ENGINE_DATABASE_MADE,
+    ENGINE_DATABASE_GONE,
+    ENGINE_DATABASE_WANTED_UNUSED, /* it was to be dropped or renamed, but is in use: perhaps only by the one who watches */
+};
+struct engine_registry_watch {
+    void (*changed_cb)(struct engine_registry_watch *watch, const char *name, enum engine_registry_change change);
+};
+/* NULL: nobody. Before other threads use the registry, or after. */
+void engine_registry_set_watch(struct engine_registry *registry, struct engine_registry_watch *watch);
 /* Who follows the databases that are opened from now on (engine/follower.h); NULL: nobody. It outlives the registry. Before other threads
  * use the registry. */
 void engine_registry_set_follower_factory(struct engine_registry *registry, struct engine_follower_factory *factory);
@@ -51,6 +66,7 @@ void engine_registry_set_follower_factory(struct engine_registry *registry, stru
 void engine_registry_free(struct engine_registry *registry);
 
 const char *engine_registry_default_name(const struct engine_registry *registry);
+const char *engine_registry_data_dir(const struct engine_registry *registry); /* an absolute path */
 
 /* Whether a name can be a database's: 1..63 letters, digits, '_', '-', '.', not starting with '.' or '-'. The rule keeps names
  * inside the data directory and readable in a shell. */

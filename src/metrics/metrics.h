@@ -48,7 +48,9 @@ struct sq_buf;
     X(METRICS_CONNECTIONS_OPEN, "sqld_connections", "", "Client connections open now.")                                \
     X(METRICS_QUERIES_RUNNING, "sqld_queries_running", "", "Statements running now.")                                  \
     X(METRICS_QUERIES_WAITING, "sqld_queries_waiting", "", "Statements waiting for a write lock now.")                 \
-    X(METRICS_DATABASE_CONNECTIONS, "sqld_database_connections", "", "SQLite connections of sessions open now.")
+    X(METRICS_DATABASE_CONNECTIONS, "sqld_database_connections", "", "SQLite connections of sessions open now.")       \
+    X(METRICS_REPLICAS, "sqld_replicas", "", "Replicas connected now.")                                                \
+    X(METRICS_PRIMARY_CONNECTED, "sqld_primary_connected", "", "Of a replica: 1 while it is connected to its primary.")
 
 /* X(id, name, labels, help). Durations; handed in as microseconds, shown in seconds. */
 #define METRICS_HISTOGRAMS(X)                                                                                          \

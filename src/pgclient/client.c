@@ -168,6 +168,19 @@ const char *pgclient_status(const struct pgclient *client, const char *name)
     return note != NULL ? note->value : NULL;
 }
 
+bool pgclient_next_status(const struct pgclient *client, size_t *cursor, const char **ret_name, const char **ret_value)
+{
+    const struct pgclient_note *note = client->statuses;
+    for (size_t i = 0; note != NULL && i < *cursor; i++)
+        note = note->next;
+    if (note == NULL)
+        return false;
+    (*cursor)++;
+    *ret_name = note->name;
+    *ret_value = note->value;
+    return true;
+}
+
 bool pgclient_has_refused(const struct pgclient *client, const char *option)
 {
     return note_find(client->refused, option) != NULL;
@@ -199,23 +212,32 @@ static sq_status fail_frame(struct sq_error *err)
     return SQ_PROTOCOL;
 }
 
-/* The next message of those that have come. SQ_BUSY: none is whole. */
+/* The next message of those that have come, of any kind. SQ_BUSY: none is whole. */
+static sq_status frame_take_any(struct pgclient *client, struct sq_error *err, struct pgwire_frame *ret_frame)
+{
+    size_t needed;
+    sq_assert(client->frame_bytes == 0);
+    switch (pgwire_backend_frame_next(sq_buf_bytes(&client->in), sq_buf_length(&client->in), client->message_bytes_max,
+                                      err, ret_frame, &needed)) {
+    case PGWIRE_FRAME_NEED_MORE:
+        return SQ_BUSY;
+    case PGWIRE_FRAME_BAD:
+        return fail_frame(err);
+    case PGWIRE_FRAME_READY:
+        break;
+    }
+    client->frame_bytes = ret_frame->total_bytes;
+    return SQ_OK;
+}
+
+/* The next one that is not dealt with on the way. */
 static sq_status frame_take(struct pgclient *client, struct sq_error *err, struct pgwire_frame *ret_frame)
 {
-    sq_assert(client->frame_bytes == 0);
     for (;;) {
         struct pgwire_frame frame;
-        size_t needed;
-        switch (pgwire_backend_frame_next(sq_buf_bytes(&client->in), sq_buf_length(&client->in),
-                                          client->message_bytes_max, err, &frame, &needed)) {
-        case PGWIRE_FRAME_NEED_MORE:
-            return SQ_BUSY;
-        case PGWIRE_FRAME_BAD:
-            return fail_frame(err);
-        case PGWIRE_FRAME_READY:
-            break;
-        }
-        client->frame_bytes = frame.total_bytes;
+        sq_status status = frame_take_any(client, err, &frame);
+        if (status != SQ_OK)
+            return status;
         if (!is_asynchronous(frame.type)) {
             *ret_frame = frame;
             return SQ_OK;
@@ -300,6 +322,63 @@ sq_status pgclient_receive(struct pgclient *client, int64_t timeout_us, struct s
 bool pgclient_is_failed(const struct pgclient *client)
 {
     return client->is_failed;
+}
+
+/* --- Without waiting ------------------------------------------------------------------------------------------------ */
+
+int pgclient_descriptor(const struct pgclient *client)
+{
+    return client->fd;
+}
+
+sq_status pgclient_send_some(struct pgclient *client, struct sq_error *err)
+{
+    SQ_TRY(check_alive(client, err));
+    SQ_TRY(sq_buf_check(&client->out, err));
+    sq_status status = pgclient_stream_flush_some(client, err);
+    if (status == SQ_OK)
+        sq_buf_shrink(&client->out, PGCLIENT_KEEP_BYTES);
+    if (status == SQ_OK || status == SQ_BUSY)
+        return status;
+    frame_done(client);
+    return fail_with_last_words(client, status, err);
+}
+
+sq_status pgclient_take(struct pgclient *client, struct sq_error *err, struct pgwire_frame *ret_frame)
+{
+    SQ_TRY(check_alive(client, err));
+    frame_done(client);
+    for (;;) {
+        short events;
+        sq_status status = frame_take_any(client, err, ret_frame);
+        if (status == SQ_BUSY)
+            status = pgclient_stream_read_now(client, err, &events);
+        else
+            return status == SQ_OK ? SQ_OK : pgclient_fail(client, status, err);
+        if (status == SQ_BUSY)
+            return SQ_BUSY;
+        if (status != SQ_OK)
+            return pgclient_fail(client, status, err);
+    }
+}
+
+uint32_t pgclient_pid(const struct pgclient *client)
+{
+    enum { PID_OFFSET = 8 }; /* of a CancelRequest: behind its length and code */
+    if (client->cancel_bytes < PID_OFFSET + sizeof(uint32_t))
+        return 0;
+    const uint8_t *pid = client->cancel_packet + PID_OFFSET;
+    return (uint32_t)pid[0] << 24 | (uint32_t)pid[1] << 16 | (uint32_t)pid[2] << 8 | pid[3];
+}
+
+void pgclient_break(struct pgclient *client)
+{
+    if (client == NULL)
+        return;
+    /* A reset, and not an end that a server may only notice when it next looks for a message. */
+    struct linger linger = {.l_onoff = 1};
+    (void)setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); /* of a Unix socket: of no effect */
+    pgclient_abandon(client);
 }
 
 bool pgclient_is_stale(struct pgclient *client)

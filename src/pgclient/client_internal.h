@@ -77,7 +77,9 @@ SQ_MUST_USE sq_status pgclient_stream_read_byte(struct pgclient *client, int64_t
                                                 uint8_t *ret_byte);
 /* Sends client->out, reading meanwhile. With a deadline that is the limit; without, `send_timeout_us` of silence is. */
 SQ_MUST_USE sq_status pgclient_stream_flush(struct pgclient *client, int64_t deadline_us, struct sq_error *err);
-/* Sends what the kernel takes at once, best effort: for the last words. */
+/* Sends what the kernel takes at once. SQ_BUSY: not all. */
+SQ_MUST_USE sq_status pgclient_stream_flush_some(struct pgclient *client, struct sq_error *err);
+/* The same, best effort: for the last words. */
 void pgclient_stream_flush_now(struct pgclient *client);
 
 /* --- client.c ------------------------------------------------------------------------------------------------------ */
@@ -121,7 +123,5 @@ SQ_MUST_USE sq_status pgclient_start(struct pgclient *client, struct pgclient_at
 /* Whether the server is what target_session_attrs wants; SQ_CLOSED if not. Asks it if need be. */
 SQ_MUST_USE sq_status pgclient_check_attrs(struct pgclient *client, const struct pgclient_attempt *attempt,
                                            struct sq_error *err);
-/* Fills *err from an ErrorResponse, and returns its status. */
-sq_status pgclient_fail_report(const struct pgwire_frame *frame, struct sq_error *err);
 
 #endif

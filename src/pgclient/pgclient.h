@@ -73,6 +73,8 @@ void pgclient_abandon(struct pgclient *client);
 
 /* The value of a ParameterStatus message; NULL if the server has not sent it. */
 const char *pgclient_status(const struct pgclient *client, const char *name);
+/* All of them: `size_t at = 0; while (pgclient_next_status(client, &at, &name, &value)) …`. */
+bool pgclient_next_status(const struct pgclient *client, size_t *cursor, const char **ret_name, const char **ret_value);
 /* Which of the names of unknown protocol options the server has refused (NegotiateProtocolVersion). */
 bool pgclient_has_refused(const struct pgclient *client, const char *option);
 
@@ -89,6 +91,22 @@ SQ_MUST_USE sq_status pgclient_send(struct pgclient *client, struct sq_error *er
 SQ_MUST_USE sq_status pgclient_receive(struct pgclient *client, int64_t timeout_us, struct sq_error *err,
                                        struct pgwire_frame *ret_frame);
 bool pgclient_is_failed(const struct pgclient *client);
+/* Fills *err from an ErrorResponse, and returns its status, which is never SQ_OK. */
+sq_status pgclient_fail_report(const struct pgwire_frame *frame, struct sq_error *err);
+
+/* For an owner who waits by itself, with an event loop: the two below never wait. SQ_BUSY: call again when the descriptor
+ * has become readable or writable, whichever comes (TLS may want the other one than one would think). The owner watches the
+ * descriptor edge-triggered, and uses it for nothing else. */
+int pgclient_descriptor(const struct pgclient *client);
+/* Sends what the kernel takes of pgclient_out(). SQ_OK: all of it. Errors as pgclient_send(). */
+SQ_MUST_USE sq_status pgclient_send_some(struct pgclient *client, struct sq_error *err);
+/* The next message of any kind: nothing is dealt with on the way. Errors, and how long the frame is valid, as
+ * pgclient_receive(). */
+SQ_MUST_USE sq_status pgclient_take(struct pgclient *client, struct sq_error *err, struct pgwire_frame *ret_frame);
+/* The process id of the server's session; 0: it has given none. */
+uint32_t pgclient_pid(const struct pgclient *client);
+/* Closes like pgclient_abandon(), but so that the server's session ends at once, whatever it is doing. NULL is allowed. */
+void pgclient_break(struct pgclient *client);
 /* Whether something has come that nobody asked for, or the server has gone: looks at the socket without waiting. */
 bool pgclient_is_stale(struct pgclient *client);
 

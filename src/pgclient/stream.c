@@ -163,9 +163,16 @@ sq_status pgclient_stream_flush(struct pgclient *client, int64_t deadline_us, st
     return SQ_OK;
 }
 
-void pgclient_stream_flush_now(struct pgclient *client)
+sq_status pgclient_stream_flush_some(struct pgclient *client, struct sq_error *err)
 {
     short events;
-    while (sq_buf_length(&client->out) > 0 && send_some(client, NULL, &events) == SQ_OK)
-        continue;
+    while (sq_buf_length(&client->out) > 0)
+        SQ_TRY(send_some(client, err, &events));
+    return SQ_OK;
+}
+
+void pgclient_stream_flush_now(struct pgclient *client)
+{
+    sq_status status = pgclient_stream_flush_some(client, NULL);
+    (void)status;
 }

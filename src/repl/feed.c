@@ -136,6 +136,7 @@ static void feed_look(struct repl_feed *base, struct repl_feed_view *ret_view)
     *ret_view = (struct repl_feed_view){.state = host->ops->state_cb(host, &reason)};
     if (ret_view->state == REPL_FEED_READY) {
         sq_assert(host->log != NULL);
+        ret_view->incarnation = host->incarnation;
         ret_view->page_bytes = host->page_bytes;
         ret_view->begin = wal_log_begin(host->log);
         ret_view->end = host->ops->end_cb != NULL ? host->ops->end_cb(host) : wal_log_end(host->log);
@@ -264,6 +265,15 @@ static const struct repl_feed_ops feed_ops = {
     .exchange_cb = feed_exchange,
     .close_cb = feed_close,
 };
+
+bool repl_feed_is_over(struct repl_feed *feed)
+{
+    struct repl_feed_host *host = feed_of(feed)->host;
+    pthread_mutex_lock(&host->mutex);
+    bool is_over = host->is_closed;
+    pthread_mutex_unlock(&host->mutex);
+    return is_over;
+}
 
 sq_status repl_feed_open(struct repl_feed_host *host, struct sq_waker *waker, struct sq_error *err,
                          struct repl_feed **ret_feed)

@@ -60,9 +60,10 @@ struct repl_feed_host {
     pthread_mutex_t mutex;
     pthread_cond_t idle_cond; /* one who used the log or the database has ended */
     size_t ref_count;
-    size_t user_count;   /* calls that read the log, and exchanges at work */
-    struct wal_log *log; /* NULL: not open */
-    uint32_t page_bytes; /* of the database, once the log is open */
+    size_t user_count;    /* calls that read the log, and exchanges at work */
+    struct wal_log *log;  /* NULL: not open */
+    uint32_t page_bytes;  /* of the database, once the log is open */
+    uint64_t incarnation; /* likewise */
     bool is_closed;
     struct sq_list feeds;
 };
@@ -83,6 +84,8 @@ struct wal_log *repl_feed_host_close(struct repl_feed_host *host);
 /* The least txid that a feed or an exchange holds; UINT64_MAX: none does. */
 ltx_txid repl_feed_host_held(struct repl_feed_host *host, bool is_exchange_only);
 
+/* Whether the log was closed: nothing comes from this feed any more; close it, and open another one. */
+bool repl_feed_is_over(struct repl_feed *feed);
 /* See repl_source_ops.open_feed_cb; the host is one whose log is being made or open. */
 SQ_MUST_USE sq_status repl_feed_open(struct repl_feed_host *host, struct sq_waker *waker, struct sq_error *err,
                                      struct repl_feed **ret_feed);

@@ -17,6 +17,7 @@
 
 #include "base/inject.h"
 #include "base/log.h"
+#include "repl/incarnation.h"
 #include "repl/logger_internal.h"
 #include "wal/checksum.h"
 #include "wal/ltx.h"
@@ -297,9 +298,16 @@ static sq_status open_files(struct repl_logger *logger, struct sq_error *err)
     if (logger->host.log != NULL)
         return SQ_OK;
     struct wal_log *log = NULL;
+    uint64_t incarnation = 0;
     SQ_TRY(wal_log_open(logger->dir, err, &log));
+    sq_status status = repl_incarnation_need(logger->dir, err, &incarnation);
+    if (status != SQ_OK) {
+        wal_log_close(log);
+        return status;
+    }
     pthread_mutex_lock(&logger->host.mutex);
     logger->host.log = log;
+    logger->host.incarnation = incarnation;
     pthread_mutex_unlock(&logger->host.mutex);
     return SQ_OK;
 }

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/inject.h"
 #include "base/log.h"
+#include "repl/incarnation.h"
 #include "repl/replica_internal.h"
 #include "wal/checksum.h"
 
@@ -210,6 +211,21 @@ sq_status repl_replica_follow(struct repl_replica *replica, struct engine_databa
 }
 
 /* --- The work ----------------------------------------------------------------------------------------------------- */
+
+sq_status replica_save_incarnation(struct repl_replica *replica, struct sq_error *err)
+{
+    replica_lock(replica);
+    uint64_t incarnation = replica->host.incarnation;
+    bool is_new = incarnation != replica->saved_incarnation && incarnation != 0;
+    replica_unlock(replica);
+    if (!is_new)
+        return SQ_OK;
+    SQ_TRY(repl_incarnation_write(replica->dir, incarnation, err));
+    replica_lock(replica);
+    replica->saved_incarnation = incarnation;
+    replica_unlock(replica);
+    return SQ_OK;
+}
 
 void replica_close_database(struct repl_replica *replica)
 {

@@ -47,8 +47,10 @@ void repl_replica_look(struct repl_replica *replica, struct repl_copy_view *ret_
 {
     replica_lock(replica);
     *ret_view = (struct repl_copy_view){.state = state_of(replica), .page_bytes = replica->page_bytes};
-    if (ret_view->state == REPL_COPY_READY)
+    if (ret_view->state == REPL_COPY_READY) {
         ret_view->written = replica->written;
+        ret_view->incarnation = replica->written.txid > 0 ? replica->host.incarnation : 0;
+    }
     if (replica->healing == REPLICA_NOT_HEALING) {
         ret_view->applied = replica->applied;
         ret_view->durable = replica->durable;
@@ -293,6 +295,7 @@ static sq_status commit_to_log(struct repl_replica *replica, struct sq_error *er
     replica->waiting_bytes += waiting->bytes;
     replica->waiting_count++;
     replica->written = wal_log_end(replica->host.log);
+    replica->host.incarnation = incoming->intent.incarnation; /* the same, unless this is its first file */
     replica_unlock(replica);
     return SQ_OK;
 }
@@ -307,6 +310,7 @@ static void commit_healing(struct repl_replica *replica)
     replica->healing_page_count = incoming->header.page_count;
     replica->is_heal_bootstrap = incoming->kind == INCOMING_BOOTSTRAP;
     replica->is_frozen = false;
+    replica->host.incarnation = incoming->intent.incarnation;
     replica->written =
         (struct wal_position){incoming->intent.timeline, incoming->intent.max_txid, incoming->intent.checksum};
     replica_set_state(replica, REPLICA_READY);

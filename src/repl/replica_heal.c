@@ -236,6 +236,7 @@ static sq_status heal_database(struct repl_replica *replica, struct sq_error *er
     SQ_TRY(status);
     sq_inject("repl.heal.before_log");
     SQ_TRY(wal_log_restart(replica->host.log, &replica->known, err));
+    SQ_TRY(replica_save_incarnation(replica, err));
     unlink(path); /* the next one takes its place, if need be */
     return SQ_OK;
 }
@@ -304,6 +305,7 @@ static sq_status become_database(struct repl_replica *replica, const struct wal_
     SQ_TRY(bootstrap_finish(replica->bootstrap, page_count, position->checksum, err, &mark));
     make_way(replica);
     SQ_TRY(record(replica, position, is_from_log, &mark, err));
+    SQ_TRY(replica_save_incarnation(replica, err));
     SQ_TRY(install(replica, err));
     sq_inject("repl.bootstrap.after_install");
     replica->is_losing = false;
@@ -359,6 +361,8 @@ sq_status replica_heal(struct repl_replica *replica, struct sq_error *err)
     }
     replica_lock(replica);
     replica->healing = REPLICA_NOT_HEALING;
+    if (status != SQ_OK)
+        replica->host.incarnation = replica->saved_incarnation; /* what was there is there still */
     if (status == SQ_OK && replica->is_known) {
         replica->facts.heal_count++;
         replica->written = wal_log_end(replica->host.log);

@@ -146,9 +146,10 @@ struct repl_replica {
     bool is_drop_wanted;
     bool is_gone;
     bool is_followed;
-    bool is_mistrusted;  /* a page is not what its checksum says */
-    bool is_log_damaged; /* it is to begin anew */
-    ltx_txid saved_txid; /* the file of sums says so, or more */
+    bool is_mistrusted;         /* a page is not what its checksum says */
+    bool is_log_damaged;        /* it is to begin anew */
+    ltx_txid saved_txid;        /* the file of sums says so, or more */
+    uint64_t saved_incarnation; /* on disk; host.incarnation is that of what is written */
     struct repl_replica_facts facts;
 
     /* The work job's; those of the database from repl_replica_follow() on. */
@@ -204,6 +205,9 @@ void replica_set_applied(struct repl_replica *replica, const struct wal_position
 void replica_forget_waiting(struct repl_replica *replica);
 /* Gives back what it has of the database, and the reference. */
 void replica_close_database(struct repl_replica *replica);
+
+/* What is written is of another incarnation than before: it is written down when that is so on disk. The work job. */
+SQ_MUST_USE sq_status replica_save_incarnation(struct repl_replica *replica, struct sq_error *err);
 
 /* --- replica_copy.c --- */
 

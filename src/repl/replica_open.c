@@ -20,6 +20,7 @@
 #include "base/inject.h"
 #include "base/log.h"
 #include "repl/ltx_pages.h"
+#include "repl/incarnation.h"
 #include "repl/replica_internal.h"
 #include "wal/checksum.h"
 
@@ -223,9 +224,17 @@ static sq_status open_log(struct repl_replica *replica, struct sq_error *err)
     struct wal_log *log = NULL;
     if (replica->host.log != NULL)
         return SQ_OK;
+    uint64_t incarnation = 0;
     SQ_TRY(wal_log_open(replica->dir, err, &log));
+    sq_status status = repl_incarnation_read(replica->dir, err, &incarnation);
+    if (status != SQ_OK) {
+        wal_log_close(log);
+        return status;
+    }
     replica_lock(replica);
     replica->host.log = log;
+    replica->host.incarnation = incarnation;
+    replica->saved_incarnation = incarnation;
     replica_unlock(replica);
     return SQ_OK;
 }

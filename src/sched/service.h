@@ -38,6 +38,7 @@
 
 struct engine_database;
 struct engine_registry;
+struct repl_node;
 struct service;
 
 /* What is common to all services of one connection. The front end owns it; the connection's settings are written here
@@ -46,17 +47,18 @@ struct service_context {
     uint64_t connection_id;
     struct engine_registry *registry;
     struct engine_database *database; /* the reference is the front end's */
-    struct sq_waker *waker;           /* brings the connection back to run its query again */
-    struct engine_stop stop;          /* the brake: cancel, time limit, shutdown */
-    int64_t statement_timeout_us;     /* 0: none */
-    int64_t lock_timeout_us;          /* 0: none */
-    int64_t slow_log_us;              /* statements that take as long are logged; -1: none */
-    const char *role;                 /* who is connected, or NULL; lives as long as the connection */
-    size_t connection_max;            /* of all */
-    size_t role_connection_max;       /* of `role`; 0: no limit */
-    size_t database_connection_max;   /* of `database`; 0: no limit */
-    bool is_read_only;                /* the transaction must not write */
-    bool is_lazy;                     /* synchronous_commit is off: answers do not wait for the disk */
+    struct repl_node *node;       /* says whether this server may write; NULL: it may. For layers above the scheduler */
+    struct sq_waker *waker;       /* brings the connection back to run its query again */
+    struct engine_stop stop;      /* the brake: cancel, time limit, shutdown */
+    int64_t statement_timeout_us; /* 0: none */
+    int64_t lock_timeout_us;      /* 0: none */
+    int64_t slow_log_us;          /* statements that take as long are logged; -1: none */
+    const char *role;             /* who is connected, or NULL; lives as long as the connection */
+    size_t connection_max;        /* of all */
+    size_t role_connection_max;   /* of `role`; 0: no limit */
+    size_t database_connection_max; /* of `database`; 0: no limit */
+    bool is_read_only;              /* the transaction must not write */
+    bool is_lazy;                   /* synchronous_commit is off: answers do not wait for the disk */
     bool has_foreign_keys;
     bool is_native;          /* SQLite's own interface: engine/connection.h. The connection stays for good */
     bool is_opened_readonly; /* of native ones: nothing can ever be written */

@@ -22,6 +22,7 @@
 #include "server/connection.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -61,6 +62,8 @@ struct connection {
     enum session_want returned_want;
     struct sq_waker waker;
     struct session_wire wire;
+    struct net_watch remote_watch; /* a duplicate of the session's descriptor at the primary; fd -1: none */
+    uint64_t remote_generation;    /* of that descriptor */
     atomic_int wake_fd; /* an eventfd, once the session has waited for its client; -1 before. Release and acquire */
     struct session *session;
     struct sq_buf in;
@@ -76,13 +79,60 @@ struct connection {
     bool has_waited;     /* this job's thread has used the socket itself */
     bool is_closing;     /* the session has ended: `out` is still to be sent, then nothing */
     int64_t closing_deadline_us;
+    int64_t peer_closed_us; /* since when is_peer_closed; 0: it is not */
 };
 
 static void connection_run(struct connection *connection);
 
+/* --- The session's work at the primary ---------------------------------------------------------------------------- */
+
+static void unwatch_remote(struct connection *connection)
+{
+    if (connection->remote_watch.fd < 0)
+        return;
+    net_loop_unwatch(connection->loop, &connection->remote_watch);
+    close(connection->remote_watch.fd);
+    connection->remote_watch.fd = -1;
+}
+
+/* Follows the session's descriptor. What is watched is a duplicate, because the session may have closed its own meanwhile, on
+ * another thread, and the number may stand for another one. False: it cannot be watched. */
+static bool watch_remote(struct connection *connection)
+{
+    uint64_t generation = 0;
+    int fd = session_watched_descriptor(connection->session, &generation);
+    if (SQ_LIKELY(generation == connection->remote_generation))
+        return true;
+    struct sq_error err;
+    unwatch_remote(connection);
+    connection->remote_generation = generation;
+    if (fd < 0)
+        return true;
+    connection->remote_watch.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    sq_status status = connection->remote_watch.fd < 0
+                           ? sq_fail_errno(&err, errno, "cannot watch the connection to the primary")
+                           : net_loop_watch(connection->loop, &connection->remote_watch, &err);
+    if (status == SQ_OK)
+        return true;
+    sq_log_error(SQ_LOG_ERROR, "server", "connection closed", &err);
+    if (connection->remote_watch.fd >= 0)
+        close(connection->remote_watch.fd);
+    connection->remote_watch.fd = -1;
+    return false;
+}
+
+static void on_remote_event(struct net_watch *watch, unsigned events)
+{
+    struct connection *connection = SQ_CONTAINER_OF(watch, struct connection, remote_watch);
+    (void)events; /* whatever it is, the session looks */
+    if (!net_job_is_detached(&connection->job))
+        connection_run(connection);
+}
+
 /* The second half of closing, on the loop. */
 static void connection_destroy(struct connection *connection)
 {
+    unwatch_remote(connection);
     net_loop_cancel(connection->loop, &connection->task);
     net_timer_clear(connection->loop, &connection->timer);
     if (connection->is_watched)
@@ -169,6 +219,8 @@ static void on_event(struct net_watch *watch, unsigned events)
     connection->is_readable = connection->is_readable || (events & NET_READABLE) != 0;
     connection->is_writable = connection->is_writable || (events & (NET_WRITABLE | NET_HANGUP)) != 0;
     connection->is_peer_closed = connection->is_peer_closed || (events & NET_PEER_CLOSED) != 0;
+    if (connection->is_peer_closed && connection->peer_closed_us == 0)
+        connection->peer_closed_us = sq_clock_now_us();
     if (!net_job_is_detached(&connection->job)) {
         if ((events & NET_HANGUP) != 0)
             session_peer_gone(connection->session);
@@ -425,6 +477,11 @@ static void connection_arm(struct connection *connection)
     int64_t deadline_us =
         connection->is_closing ? connection->closing_deadline_us : session_deadline_us(connection->session);
     struct sq_error err;
+    /* What the primary does for a client that has closed its side goes on as long as what is done here would. */
+    if (connection->peer_closed_us != 0 && connection->remote_watch.fd >= 0 && !connection->is_closing) {
+        int64_t gone_us = connection->peer_closed_us + CONNECTION_GONE_US;
+        deadline_us = deadline_us == 0 || gone_us < deadline_us ? gone_us : deadline_us;
+    }
     /* A timer that is early does no harm: it finds nothing due and is set anew. Moving it with every statement would cost
      * more than that. */
     if (deadline_us == 0 || (connection->timer.is_set && connection->timer.due_us <= deadline_us))
@@ -508,6 +565,7 @@ static enum connection_next connection_serve(struct connection *connection, enum
     }
     /* What comes before a statement that waits goes with its answer, as PostgreSQL's does: one send, one wake-up. */
     bool is_small = want == SESSION_WAITING && sq_buf_length(&connection->out) < CONNECTION_EARLY_BYTES;
+    bool has_output = sq_buf_length(&connection->out) > 0;
     /* Nobody is left to answer: whatever still runs ends with the session. */
     if (!is_small && !connection_send(connection))
         return NEXT_END;
@@ -529,6 +587,14 @@ static enum connection_next connection_serve(struct connection *connection, enum
         connection->wants_input = true;
         return connection->is_eof ? NEXT_END : NEXT_WAIT;
     }
+    case SESSION_DUPLEX:
+        session_cancel_settle(connection->session, session_cancel_mark(connection->session));
+        if (connection_read(connection))
+            return NEXT_AGAIN;
+        if (connection->is_eof)
+            return NEXT_END;
+        /* All of it has gone: there may be more where it came from. */
+        return has_output && sq_buf_length(&connection->out) == 0 ? NEXT_AGAIN : NEXT_WAIT;
     case SESSION_OUTPUT_FULL:
         if (connection->is_writable && !connection->is_held_back)
             return NEXT_AGAIN;
@@ -582,6 +648,10 @@ static void connection_go(struct connection *connection, enum connection_next ne
         }
         break;
     }
+    if (SQ_UNLIKELY(!watch_remote(connection))) {
+        connection_finish(connection);
+        return;
+    }
     connection_arm(connection);
 }
 
@@ -593,6 +663,9 @@ static void connection_run(struct connection *connection)
         connection_finish(connection);
     } else if (connection->is_watched || connection_settle(connection)) {
         enum connection_next next = NEXT_AGAIN;
+        if (SQ_UNLIKELY(connection->peer_closed_us != 0) && connection->remote_watch.fd >= 0 &&
+            sq_clock_now_us() >= connection->peer_closed_us + CONNECTION_GONE_US)
+            session_peer_gone(connection->session);
         /* The session has said that it wants input: here it is, so it need not be asked first. */
         if (connection->wants_input && connection->is_readable &&
             connection_serve(connection, SESSION_NEED_INPUT) == NEXT_END)
@@ -629,6 +702,7 @@ sq_status server_connection_start(struct server_pool *pool, struct net_loop *loo
     connection->pool = pool;
     connection->loop = loop;
     connection->watch = (struct net_watch){.fd = fd, .event_cb = on_event};
+    connection->remote_watch = (struct net_watch){.fd = -1, .event_cb = on_remote_event};
     net_timer_init(&connection->timer, on_timer);
     net_task_init(&connection->task, on_task);
     net_task_init(&connection->return_task, on_return);

@@ -29,6 +29,7 @@
 #include "net/listener.h"
 #include "net/loop.h"
 #include "net/pool.h"
+#include "repl/node.h"
 #include "sched/scheduler.h"
 #include "server/connection.h"
 #include "server/stack.h"
@@ -64,6 +65,8 @@ struct server {
     struct session_host host;
     struct server_pool pool;
     struct server_stack stack;
+    struct repl_host repl_host;
+    struct repl_node *node;
     struct sched *sched;
     struct net_loop *accept_loop;
     struct net_pool *net_pool;
@@ -75,6 +78,8 @@ struct server {
     int64_t state_deadline_us; /* when the next, harder state begins */
     size_t connection_max;     /* of the current configuration; main thread only */
     bool is_abandoned;         /* connections were left that would not end */
+    pthread_t promotion;       /* the thread of the last SIGUSR1 */
+    bool has_promotion;
     pthread_mutex_t config_mutex;
     struct config *config; /* guarded by config_mutex */
 };
@@ -215,6 +220,68 @@ static void log_names(const char *message, const char *const *names, size_t coun
         sq_log(SQ_LOG_INFO, "server", message, "option=%s", names[i]);
 }
 
+/* --- Replication -------------------------------------------------------------------------------------------------- */
+
+static struct repl_options replication_options(const struct config *config)
+{
+    static const enum repl_log_mode modes[] = {REPL_LOG_AUTO, REPL_LOG_ON, REPL_LOG_OFF};
+    return (struct repl_options){
+        .replica_of = config->replica_of,
+        .replica_name = config->replica_name,
+        .replica_databases = config->replica_databases,
+        .log_mode = modes[config->replication_log],
+        .keep_bytes = config->replication_keep_bytes,
+        .keep_us = config->replication_keep_us,
+        .timeout_us = config->replication_timeout_us,
+        .synchronous_count = (size_t)config->synchronous_replicas,
+    };
+}
+
+/* Sessions of a database, or all of them, end: what they have not committed never will be. */
+static void end_sessions(struct repl_host *host, const char *database)
+{
+    struct server *server = SQ_CONTAINER_OF(host, struct server, repl_host);
+    if (database == NULL) {
+        session_registry_interrupt(server->host.sessions, 0, NULL, SESSION_INTERRUPT_TERMINATE);
+        return;
+    }
+    session_registry_interrupt_database(server->host.sessions, database, NULL, SESSION_INTERRUPT_TERMINATE);
+    sched_forget_database(server->sched, database);
+}
+
+static sq_status open_node(struct server *server, struct sq_error *err)
+{
+    struct repl_options options = replication_options(server->config);
+    server->repl_host = (struct repl_host){
+        .data_dir = engine_registry_data_dir(server->host.databases),
+        .databases = server->host.databases,
+        .sched = server->sched,
+        .end_sessions_cb = end_sessions,
+    };
+    SQ_TRY(repl_node_new(&server->repl_host, &options, err, &server->node));
+    server->host.node = server->node;
+    return SQ_OK;
+}
+
+/* SIGUSR1. A promotion waits for disks: not on this thread. */
+static void *promote(void *context)
+{
+    struct sq_error err;
+    if (repl_node_promote(context, &err) != SQ_OK)
+        sq_log_error(SQ_LOG_ERROR, "server", "not promoted", &err);
+    return NULL;
+}
+
+static void start_promotion(struct server *server)
+{
+    if (server->has_promotion)
+        pthread_join(server->promotion, NULL); /* of a second signal: it waits for the first one's end */
+    int failure = pthread_create(&server->promotion, NULL, promote, server->node);
+    server->has_promotion = failure == 0;
+    if (failure != 0)
+        sq_log(SQ_LOG_ERROR, "server", "not promoted: no thread can be started", "errno=%d", failure);
+}
+
 /* The ceiling, and what each connection may have of it for its page cache: half of it is enough for all of them. */
 static void share_memory(const struct config *config)
 {
@@ -250,6 +317,8 @@ static void reload(struct server *server)
     server->connection_max = (size_t)config->max_connections;
     share_memory(config);
     sched_set_idle_connections(server->sched, (size_t)config->idle_connections, config->idle_connection_timeout_us);
+    struct repl_options options = replication_options(config);
+    repl_node_configure(server->node, &options);
     config_free(old);
     sq_log(SQ_LOG_INFO, "server", "configuration reloaded", "changed=%zu", changes.changed_count);
     log_names("option changed, for new sessions", changes.changed, changes.changed_count);
@@ -309,6 +378,8 @@ static void on_signal(struct net_watch *watch, unsigned events)
     while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGHUP)
             reload(server);
+        else if (info.ssi_signo == SIGUSR1)
+            start_promotion(server);
         else
             stop(server);
     }
@@ -321,6 +392,7 @@ static sq_status watch_signals(struct server *server, struct sq_error *err)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR1);
     /* Threads inherit the mask: only the signalfd gets them. */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     /* Both are errors of the call that caused them: a broken connection, a file size limit. */
@@ -399,8 +471,9 @@ static sq_status server_open(struct server *server, struct sq_error *err)
     share_memory(config);
     SQ_TRY(engine_set_mmap((int64_t)config->mmap_bytes, err));
     SQ_TRY(engine_init(log_sqlite, err));
-    SQ_TRY(engine_registry_open(config->data_dir, config->default_database, err, &server->host.databases));
+    SQ_TRY(engine_registry_open_as_is(config->data_dir, config->default_database, err, &server->host.databases));
     SQ_TRY(sched_new(server->host.databases, err, &server->sched));
+    SQ_TRY(open_node(server, err));
     sched_set_idle_connections(server->sched, (size_t)config->idle_connections, config->idle_connection_timeout_us);
     server_stack_init(&server->stack, sched_factory(server->sched));
     server->host.factory = &server->stack.factory;
@@ -409,6 +482,7 @@ static sq_status server_open(struct server *server, struct sq_error *err)
     SQ_TRY(notify_hub_new(err, &server->host.notify_hub));
     SQ_TRY(outcomes_new(err, &server->host.outcomes));
     SQ_TRY(start_workers(server, err));
+    SQ_TRY(repl_node_start(server->node, err));
     for (size_t i = 0; i < config->listen.count; i++)
         SQ_TRY(open_listener(server, &config->listen.items[i], err));
     return SQ_OK;
@@ -462,12 +536,17 @@ void server_free(struct server *server)
         close(server->signal_watch.fd);
     }
     net_loop_free(server->accept_loop);
+    if (server->has_promotion)
+        pthread_join(server->promotion, NULL);
+    if (server->node != NULL)
+        repl_node_stop(server->node);
     outcomes_free(server->host.outcomes);
     notify_hub_free(server->host.notify_hub);
     session_registry_free(server->host.sessions);
     server_stack_done(&server->stack);
     sched_free(server->sched);
     engine_registry_free(server->host.databases);
+    repl_node_free(server->node);
     pthread_mutex_destroy(&server->config_mutex);
     config_free(server->config);
     free(server);

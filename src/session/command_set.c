@@ -96,7 +96,22 @@ static sq_status join_values(struct command_parser *parser, const struct command
     return SQ_OK;
 }
 
-/* value [, …] | DEFAULT */
+/* The rest of word(number), as one text. */
+static sq_status parse_bound(struct command_parser *parser, const char *word, const char **ret_value)
+{
+    const char *number;
+    SQ_TRY(parser_value(parser, &number));
+    SQ_TRY(parser_expect_kind(parser, SQL_TOKEN_RIGHT));
+    char *joined = sq_arena_alloc(parser->arena, strlen(word) + strlen(number) + 3), *out = joined;
+    if (joined == NULL)
+        return parser_nomem(parser);
+    out = append(append(append(append(out, word), "("), number), ")");
+    *out = '\0';
+    *ret_value = joined;
+    return SQ_OK;
+}
+
+/* value [, …] | DEFAULT; of sqld.consistency also bounded(milliseconds) */
 static sq_status parse_values(struct command_parser *parser, struct command_set *set)
 {
     if (parser_accept(parser, "DEFAULT"))
@@ -105,6 +120,8 @@ static sq_status parse_values(struct command_parser *parser, struct command_set 
     do {
         const char *value;
         SQ_TRY(parser_value(parser, &value));
+        if (strcmp(set->name, "sqld.consistency") == 0 && parser_accept_kind(parser, SQL_TOKEN_LEFT))
+            SQ_TRY(parse_bound(parser, value, &value));
         SQ_TRY(parser_list_add_name(parser, &list, value));
     } while (parser_accept_kind(parser, SQL_TOKEN_COMMA));
     struct command_names values = command_list_names(&list);

@@ -14,6 +14,7 @@
 enum {
     DROP_DATABASE_WAIT_US = 5 * SQ_US_PER_S, /* for its last sessions to go, as PostgreSQL does */
     DROP_DATABASE_RETRY_US = 10 * SQ_US_PER_MS,
+    POSITION_LOOK_US = 250 * SQ_US_PER_MS, /* it is told when a position is known; this is for what could be missed */
 };
 
 /* --- Settings ------------------------------------------------------------------------------------------------------ */
@@ -97,6 +98,7 @@ static sq_status execute_discard(struct session *session, enum command_discard w
     if (session->native != NULL)
         return sq_fail_sql(err, SQ_SQL, "0A000", "a session in native mode keeps its SQLite connection");
     SQ_TRY(session_close_portals(session, true, err));
+    remote_discard(session);
     if (what == COMMAND_DISCARD_ALL) {
         session_close_statements(session);
         SQ_TRY(settings_reset_all(&session->settings, err));
@@ -114,11 +116,13 @@ static sq_status execute_deallocate(struct session *session, const char *name, s
         struct prepared *unnamed = SQ_STEAL(session->unnamed_statement);
         session_close_statements(session);
         session->unnamed_statement = unnamed;
+        remote_forget(session, NULL, NULL);
         return SQ_OK;
     }
     struct prepared *prepared = sq_map_remove(&session->statements, name, strlen(name));
     if (prepared == NULL)
         return sq_fail_sql(err, SQ_SQL, "26000", "prepared statement \"%.100s\" does not exist", name);
+    remote_forget(session, name, prepared);
     prepared_unref(prepared);
     return SQ_OK;
 }
@@ -210,13 +214,14 @@ sq_status commands_after(struct session *session, const struct prepared *prepare
 static sq_status check_no_block(struct session *session, const char *command, struct sq_error *err)
 {
     if (session->txn == SESSION_TXN_NONE)
-        return SQ_OK;
+        return session->host->node != NULL ? repl_node_check_writable(session->host->node, err) : SQ_OK;
     return sq_fail_sql(err, SQ_SQL, "25001", "%s cannot run inside a transaction block", command);
 }
 
 static void log_ddl(struct session *session, const char *what, const char *name)
 {
     char user[SQ_LOG_QUOTED_MAX];
+    session->has_committed = true;
     sq_log(SQ_LOG_INFO, "session", what, "conn=%u role=%s name=%s", session->entry.pid,
            sq_log_quote(user, session->user), name);
 }
@@ -282,9 +287,80 @@ static sq_status execute_drop_database(struct session *session, struct portal *p
     return SQ_OK;
 }
 
+/* --- SHOW sqld.position --------------------------------------------------------------------------------------------- */
+
+static bool is_position(const struct command *command)
+{
+    return command->kind == COMMAND_SHOW && command->name != NULL && strcmp(command->name, "sqld.position") == 0;
+}
+
+static sq_status fail_no_position(struct sq_error *err)
+{
+    return sq_fail_sql(err, SQ_SQL, "55000", "no log is kept of this database: it has no position");
+}
+
+sq_status commands_wait_position(struct session *session, struct portal *portal, enum run_purpose purpose,
+                                 uint64_t row_limit, struct sq_error *err, bool *ret_is_waiting)
+{
+    *ret_is_waiting = false;
+    if (!is_position(&portal->prepared->command))
+        return SQ_OK;
+    switch (consistency_show(session, true)) {
+    case REPL_KNOWN:
+        return SQ_OK;
+    case REPL_KNOWN_NEVER:
+        return fail_no_position(err);
+    case REPL_KNOWN_LATER:
+        break;
+    }
+    int64_t now_us = sq_clock_now_us();
+    session->retrying = portal;
+    session->retry_purpose = purpose;
+    session->retry_row_limit = row_limit;
+    session->pause_deadline_us = now_us + POSITION_LOOK_US;
+    run_activate(session);
+    if (session->context.statement_timeout_us != 0)
+        session->context.stop.deadline_us = now_us + session->context.statement_timeout_us;
+    *ret_is_waiting = true;
+    return SQ_OK;
+}
+
+static enum session_want retry_position(struct session *session, struct portal *portal)
+{
+    struct sq_error err;
+    enum engine_stop_reason reason = engine_stop_check(&session->context.stop);
+    enum repl_known known = REPL_KNOWN_NEVER;
+    sq_status status = SQ_OK;
+    if (reason != ENGINE_STOP_NONE)
+        status = engine_stop_fail(&err, reason);
+    else
+        known = consistency_show(session, false);
+    session->pause_deadline_us = sq_clock_now_us() + POSITION_LOOK_US;
+    if (known == REPL_KNOWN_LATER)
+        return SESSION_WAITING;
+    session->retrying = NULL;
+    session->pause_deadline_us = 0;
+    run_deactivate(session);
+    if (status == SQ_OK && known == REPL_KNOWN_NEVER)
+        status = fail_no_position(&err);
+    if (status == SQ_OK)
+        status = portal_start(portal, &err);
+    if (status == SQ_OK) {
+        run_begin(session, portal, session->retry_purpose, session->retry_row_limit);
+    } else {
+        portal->state = PORTAL_FAILED;
+        session_fail(session, &err);
+    }
+    return SESSION_NEED_INPUT;
+}
+
+/* --- Trying again ---------------------------------------------------------------------------------------------------- */
+
 enum session_want commands_retry(struct session *session)
 {
     struct portal *portal = session->retrying;
+    if (is_position(&portal->prepared->command))
+        return retry_position(session, portal);
     int64_t now_us = sq_clock_now_us();
     struct sq_error err;
     bool must_wait = false;

@@ -127,6 +127,18 @@ static uint32_t oid_of_type_name(const char *name)
     return PGTYPE_UNSPECIFIED;
 }
 
+sq_status cursors_parameter_types(const struct command_prepare *prepare, struct sq_arena *arena, struct sq_error *err,
+                                  uint32_t **ret_types)
+{
+    uint32_t *types = sq_arena_calloc(arena, prepare->types.count + 1, sizeof(*types));
+    if (types == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory for a prepared statement");
+    for (size_t i = 0; i < prepare->types.count; i++)
+        types[i] = oid_of_type_name(prepare->types.items[i]);
+    *ret_types = types;
+    return SQ_OK;
+}
+
 static bool is_data_statement(const struct sql_statement_shape *shape)
 {
     switch (shape->verb) {
@@ -148,11 +160,10 @@ sq_status cursors_prepare(struct session *session, struct portal *portal, struct
     const struct command_prepare *prepare = &source->command.prepare;
     const char *text =
         sq_arena_copy(&portal->arena, source->source + prepare->statement.start, prepare->statement.length);
-    uint32_t *types = sq_arena_calloc(&portal->arena, prepare->types.count + 1, sizeof(*types));
-    if (text == NULL || types == NULL)
+    uint32_t *types = NULL;
+    if (text == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a prepared statement");
-    for (size_t i = 0; i < prepare->types.count; i++)
-        types[i] = oid_of_type_name(prepare->types.items[i]);
+    SQ_TRY(cursors_parameter_types(prepare, &portal->arena, err, &types));
     size_t consumed = 0;
     struct prepared *prepared = NULL;
     SQ_TRY(prepared_new(session, text, prepare->statement.length, types, prepare->types.count, false, err, &prepared,

@@ -393,6 +393,10 @@ static sq_status execute_ready(struct session *session, struct portal *portal, e
         transaction_after_statement(session, prepared);
         return SQ_OK;
     }
+    bool is_waiting = false;
+    SQ_TRY(commands_wait_position(session, portal, purpose, row_limit, err, &is_waiting));
+    if (is_waiting)
+        return SQ_OK;
     bool is_skipped = false;
     SQ_TRY(commands_before(session, portal, err, &is_skipped));
     if (is_skipped) {

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "repl/node.h"
 #include "session/session_internal.h"
 #include "session/tables.h"
 
@@ -97,13 +98,6 @@ FUNCTION(fn_backend_pid)
 {
     UNUSED_ARGUMENTS();
     give_integer(ret_value, session_pid(context));
-    return SQ_OK;
-}
-
-FUNCTION(fn_false)
-{
-    UNUSED_ARGUMENTS();
-    give_integer(ret_value, 0);
     return SQ_OK;
 }
 
@@ -293,6 +287,46 @@ FUNCTION(fn_null)
     return SQ_OK;
 }
 
+/* --- Replication: docs/replication.md ------------------------------------------------------------------------------- */
+
+static sq_status need_node(const struct session *session, struct sq_error *err, struct repl_node **ret_node)
+{
+    *ret_node = session->host->node;
+    return *ret_node != NULL ? SQ_OK : sq_fail_sql(err, SQ_INVALID, "0A000", "this server knows no replication");
+}
+
+FUNCTION(fn_in_recovery)
+{
+    UNUSED_ARGUMENTS();
+    struct repl_node *node = ((struct session *)context)->host->node;
+    give_integer(ret_value, node != NULL && repl_node_role(node) != REPL_PRIMARY);
+    return SQ_OK;
+}
+
+FUNCTION(fn_promote)
+{
+    (void)args;
+    (void)arg_count;
+    struct repl_node *node = NULL;
+    SQ_TRY(need_node(context, err, &node));
+    SQ_TRY(repl_node_promote(node, err));
+    give_integer(ret_value, 1);
+    return SQ_OK;
+}
+
+/* Without an argument: what the option replica-of says. */
+FUNCTION(fn_follow)
+{
+    struct repl_node *node = NULL;
+    const char *url = NULL;
+    SQ_TRY(need_node(context, err, &node));
+    if (arg_count > 0)
+        SQ_TRY(text_argument(context, &args[0], "sqld_follow", err, &url));
+    SQ_TRY(repl_node_follow(node, url, err));
+    give_integer(ret_value, 1);
+    return SQ_OK;
+}
+
 FUNCTION(fn_table)
 {
     (void)arg_count;
@@ -307,6 +341,33 @@ FUNCTION(fn_table)
     return give_scratch(session, ret_value, err);
 }
 
+/* Of SHOW sqld.position, which has waited for it. */
+FUNCTION(fn_position)
+{
+    UNUSED_ARGUMENTS();
+    const struct session *session = context;
+    if (session->consistency.text[0] == '\0')
+        ret_value->kind = SQ_VALUE_NULL;
+    else
+        give_text(ret_value, session->consistency.text);
+    return SQ_OK;
+}
+
+FUNCTION(fn_outcome)
+{
+    (void)arg_count;
+    struct session *session = context;
+    struct delegated_asked asked;
+    char option[64];
+    const char *key = NULL;
+    SQ_TRY(text_argument(session, &args[0], "sqld_outcome", err, &key));
+    (void)snprintf(option, sizeof(option), "1 key=%s", key);
+    if (!delegated_parse(option, &asked) || args[1].kind != SQ_VALUE_INTEGER || args[1].integer < 1)
+        return sq_fail_sql(err, SQ_INVALID, "22023", "sqld_outcome() wants a session's key and a command's number");
+    SQ_TRY(delegated_put_outcome(session, asked.key, (uint64_t)args[1].integer, err));
+    return give_scratch(session, ret_value, err);
+}
+
 const struct engine_function session_functions[] = {
     {"version", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_version},
     {"sqld_version", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_sqld_version},
@@ -317,7 +378,11 @@ const struct engine_function session_functions[] = {
     {"current_role", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_current_user},
     {"session_user", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_current_user},
     {"pg_backend_pid", 0, SQ_TYPE_INTEGER, SQ_TYPE_ANY, fn_backend_pid},
-    {"pg_is_in_recovery", 0, SQ_TYPE_BOOLEAN, SQ_TYPE_ANY, fn_false},
+    {"pg_is_in_recovery", 0, SQ_TYPE_BOOLEAN, SQ_TYPE_ANY, fn_in_recovery},
+    {"pg_promote", 0, SQ_TYPE_BOOLEAN, SQ_TYPE_ANY, fn_promote},
+    {"sqld_promote", 0, SQ_TYPE_BOOLEAN, SQ_TYPE_ANY, fn_promote},
+    {"sqld_follow", 0, SQ_TYPE_BOOLEAN, SQ_TYPE_ANY, fn_follow},
+    {"sqld_follow", 1, SQ_TYPE_BOOLEAN, SQ_TYPE_TEXT, fn_follow},
     {"pg_client_encoding", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_client_encoding},
     {"current_setting", 1, SQ_TYPE_TEXT, SQ_TYPE_TEXT, fn_current_setting},
     {"current_setting", 2, SQ_TYPE_TEXT, SQ_TYPE_TEXT, fn_current_setting},
@@ -334,5 +399,7 @@ const struct engine_function session_functions[] = {
     /* There are no advisory locks, so there is none to give back: connection pools ask for it when they clean up. */
     {"pg_advisory_unlock_all", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_null},
     {"sqld_table", 1, SQ_TYPE_TEXT, SQ_TYPE_TEXT, fn_table},
+    {"sqld_position", 0, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_position},
+    {"sqld_outcome", 2, SQ_TYPE_TEXT, SQ_TYPE_ANY, fn_outcome},
 };
 const size_t session_function_count = sizeof(session_functions) / sizeof(session_functions[0]);

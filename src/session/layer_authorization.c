@@ -1,5 +1,16 @@
-/* session/layer_authorization.c: what the transaction allows. */
+/* session/layer_authorization.c: what the transaction allows, and what this server may do at all: a replica, or a server that
+ * another one has taken the place of, writes nothing. A session's statements that write are sent to the primary long before
+ * (remote.h); this is for whatever would not be. Its own private databases, and temporary tables, are nobody else's. */
+#include "engine/database.h"
+#include "repl/node.h"
 #include "session/layers.h"
+
+static sq_status check_server(const struct service_context *context, struct sq_error *err)
+{
+    if (context->node == NULL || (context->database != NULL && engine_database_is_private(context->database)))
+        return SQ_OK;
+    return repl_node_check_writable(context->node, err);
+}
 
 static enum query_progress authorization_run(struct service *service, struct query *query, struct sink *sink,
                                              struct sq_error *err)
@@ -8,6 +19,10 @@ static enum query_progress authorization_run(struct service *service, struct que
         query->stage = QUERY_ENDED;
         (void)sq_fail_sql(err, SQ_SQL, "25006", "cannot execute %s in a read-only transaction",
                           query->verb != NULL ? query->verb : "a statement that writes");
+        return QUERY_FAILED;
+    }
+    if (query->stage == QUERY_NEW && !query->statement->is_readonly && check_server(service->context, err) != SQ_OK) {
+        query->stage = QUERY_ENDED;
         return QUERY_FAILED;
     }
     return service_run(service->inner, query, sink, err);
@@ -20,6 +35,8 @@ static enum query_progress authorization_claim(struct service *service, struct q
                           query->verb != NULL ? query->verb : "what writes");
         return QUERY_FAILED;
     }
+    if (check_server(service->context, err) != SQ_OK)
+        return QUERY_FAILED;
     return service_claim(service->inner, query, err);
 }
 

@@ -46,7 +46,18 @@ static void entry_remove(struct outcomes *outcomes, struct outcome_entry *entry)
         sq_list_remove(&entry->links);
         outcomes->ended_count--;
     }
+    free(entry->outcome.answer);
     free(entry);
+}
+
+/* For want of memory there is none. */
+static void copy_answer(struct outcome *outcome, const uint8_t *answer)
+{
+    outcome->answer = answer != NULL && outcome->answer_bytes > 0 ? malloc(outcome->answer_bytes) : NULL;
+    if (outcome->answer != NULL)
+        memcpy(outcome->answer, answer, outcome->answer_bytes);
+    else
+        outcome->answer_bytes = 0;
 }
 
 void outcomes_free(struct outcomes *outcomes)
@@ -91,8 +102,10 @@ void outcomes_end(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES
     sq_assert(entry != NULL && !entry->has_ended);
     entry->has_ended = true;
     entry->number = number;
-    if (number > 0)
+    if (outcome != NULL) {
         entry->outcome = *outcome;
+        copy_answer(&entry->outcome, outcome->answer);
+    }
     sq_list_push_back(&outcomes->ended, &entry->links);
     if (++outcomes->ended_count > OUTCOMES_MAX)
         entry_remove(outcomes, SQ_CONTAINER_OF(outcomes->ended.next, struct outcome_entry, links));
@@ -121,6 +134,9 @@ enum outcome_state outcomes_find(struct outcomes *outcomes, const uint8_t key[OU
     } else if (entry != NULL && number == entry->number && number > 0) {
         state = entry->outcome.is_committed ? OUTCOME_DONE : OUTCOME_NOT_DONE;
         *ret_outcome = entry->outcome;
+        copy_answer(ret_outcome, state == OUTCOME_DONE ? entry->outcome.answer : NULL);
+    } else if (entry != NULL && number == entry->number + 1 && entry->outcome.is_next_partly) {
+        state = OUTCOME_PARTLY;
     } else if (entry != NULL && number > entry->number) {
         state = OUTCOME_NOT_DONE;
     }

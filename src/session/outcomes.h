@@ -29,6 +29,12 @@ struct outcome {
     int64_t last_insert_rowid;
     uint32_t row_count; /* the answer had so many */
     bool is_committed;  /* else it was part of what was rolled back when the session ended */
+    bool
+        is_next_partly; /* of the request behind it, which was not worked off, something has been committed all the same */
+    /* Of sessions in the PostgreSQL protocol: the answer itself, all its messages; NULL if it was too long, or for want of
+     * memory. */
+    uint8_t *answer;
+    size_t answer_bytes;
 };
 
 enum outcome_state {
@@ -36,6 +42,7 @@ enum outcome_state {
     OUTCOME_DONE,     /* worked off, with that result */
     OUTCOME_NOT_DONE, /* nothing of it has happened, or it was rolled back */
     OUTCOME_LIVE,     /* the session has not ended: end it and ask again */
+    OUTCOME_PARTLY,   /* some of its statements are committed, and others not */
 };
 
 SQ_MUST_USE sq_status outcomes_new(struct sq_error *err, struct outcomes **ret_outcomes);
@@ -45,13 +52,14 @@ void outcomes_free(struct outcomes *outcomes);
 /* A session of that key begins; `pid` is its number in the registry. SQ_EXISTS: the key has been used before. */
 SQ_MUST_USE sq_status outcomes_begin(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES], uint32_t pid,
                                      struct sq_error *err);
-/* It has ended, having worked off `number` requests, the last one as *outcome says (ignored if the number is 0). */
+/* It has ended, having worked off `number` requests, the last one as *outcome says (NULL: nothing). The answer stays the
+ * caller's. */
 void outcomes_end(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES], uint64_t number,
                   const struct outcome *outcome);
 /* It has ended, and what became of its last request nobody can say. */
 void outcomes_forget(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES]);
 
-/* What became of request `number`. DONE: *ret_outcome is set. LIVE: *ret_pid is. */
+/* What became of request `number`. DONE: *ret_outcome is set, its answer is the caller's to free(). LIVE: *ret_pid is. */
 enum outcome_state outcomes_find(struct outcomes *outcomes, const uint8_t key[OUTCOME_KEY_BYTES], uint64_t number,
                                  struct outcome *ret_outcome, uint32_t *ret_pid);
 

@@ -31,6 +31,10 @@ static sq_status add(struct session *session, enum pending_kind kind, const char
 {
     if (session->pending_count >= SESSION_PENDING_MAX)
         return sq_fail(err, SQ_LIMIT, "too many notifications in one transaction (%d)", SESSION_PENDING_MAX);
+    /* Where the primary hears of it, and nobody here. */
+    if (kind != PENDING_UNLISTEN && kind != PENDING_UNLISTEN_ALL && session->host->node != NULL)
+        SQ_TRY(repl_node_check_writable(session->host->node, err));
+    session->has_committed = true; /* when it is done: at the latest with this command */
     size_t channel_bytes = strlen(channel) + 1;
     size_t payload_bytes = strlen(payload) + 1;
     struct pending_action *action = malloc(sizeof(*action) + channel_bytes + payload_bytes);

@@ -31,6 +31,7 @@ struct portal {
     bool is_cursor; /* made by DECLARE */
     bool is_hold;   /* survives its transaction */
     bool is_binary; /* DECLARE BINARY: all columns, whatever FETCH asks for */
+    bool is_remote; /* it is the primary's: here is only its name */
     struct pgwire_formats
         raw_formats;      /* Bind's, kept for FETCH and EXECUTE, whose columns are not known before they run */
     struct portal *child; /* what an EXECUTE runs; owned */

@@ -221,29 +221,44 @@ static sq_status check_text(const char *text, size_t length, struct sq_error *er
                        (unsigned)(unsigned char)text[valid]);
 }
 
+/* Keeps the client's own text: mostly what SQLite gets is that. */
+static sq_status set_source(struct prepared *prepared, const char *text, size_t length, struct sq_error *err)
+{
+    bool is_same = prepared->sql != NULL && prepared->sql_length == length && memcmp(prepared->sql, text, length) == 0;
+    prepared->source = is_same ? prepared->sql : sq_arena_copy(&prepared->arena, text, length);
+    prepared->source_length = length;
+    return prepared->source != NULL ? SQ_OK : fail_nomem(err);
+}
+
+static struct prepared *make(struct session *session)
+{
+    struct prepared *prepared = calloc(1, sizeof(*prepared));
+    if (prepared == NULL)
+        return NULL;
+    prepared->ref_count = 1;
+    prepared->service = session->service;
+    sq_list_init(&prepared->cache_links);
+    sq_arena_init(&prepared->arena);
+    return prepared;
+}
+
 sq_status prepared_new(struct session *session, const char *text, size_t length, const uint32_t *types,
                        size_t type_count, bool may_defer, struct sq_error *err, struct prepared **ret_prepared,
                        size_t *ret_consumed)
 {
     SQ_TRY(check_text(text, length, err));
-    SQ_CLEANUP(prepared_unrefp) struct prepared *prepared = calloc(1, sizeof(*prepared));
+    SQ_CLEANUP(prepared_unrefp) struct prepared *prepared = make(session);
     if (prepared == NULL)
         return fail_nomem(err);
-    prepared->ref_count = 1;
-    prepared->service = session->service;
-    sq_list_init(&prepared->cache_links);
-    sq_arena_init(&prepared->arena);
     size_t consumed = 0;
     SQ_TRY(command_parse(text, length, &prepared->arena, &prepared->command, &consumed, err));
     if (prepared->command.kind == COMMAND_SQL) {
         SQ_TRY(compile_sql(prepared, text, length, may_defer, err, &consumed));
+        SQ_TRY(set_source(prepared, text, consumed, err));
         if (prepared->sql == NULL)
             prepared->command.kind = COMMAND_EMPTY;
     } else if (prepared->command.kind != COMMAND_EMPTY) {
-        prepared->source = sq_arena_copy(&prepared->arena, text, consumed);
-        prepared->source_length = consumed;
-        if (prepared->source == NULL)
-            return fail_nomem(err);
+        SQ_TRY(set_source(prepared, text, consumed, err));
         SQ_TRY(compile_command(session, prepared, err));
         if (prepared->command.kind == COMMAND_DECLARE)
             SQ_TRY(prepare_inner(session, prepared, types, type_count, err));
@@ -253,6 +268,25 @@ sq_status prepared_new(struct session *session, const char *text, size_t length,
         SQ_TRY(fill_from_statement(prepared, err));
     SQ_TRY(fill_parameters(prepared, types, type_count, err));
     *ret_consumed = consumed;
+    *ret_prepared = SQ_STEAL(prepared);
+    return SQ_OK;
+}
+
+sq_status prepared_new_remote(struct session *session, const char *text, size_t length, const uint32_t *types,
+                              size_t type_count, struct sq_error *err, struct prepared **ret_prepared)
+{
+    SQ_TRY(check_text(text, length, err));
+    SQ_CLEANUP(prepared_unrefp) struct prepared *prepared = make(session);
+    if (prepared == NULL)
+        return fail_nomem(err);
+    size_t consumed = 0;
+    SQ_TRY(command_parse(text, length, &prepared->arena, &prepared->command, &consumed, err));
+    if (prepared->command.kind == COMMAND_SQL)
+        consumed = sql_statement_end(text, length, NULL);
+    SQ_TRY(set_source(prepared, text, consumed, err));
+    prepared->shape = sql_statement_inspect(prepared->source, consumed);
+    prepared->is_remote = true;
+    SQ_TRY(fill_parameters(prepared, types, type_count, err));
     *ret_prepared = SQ_STEAL(prepared);
     return SQ_OK;
 }

@@ -29,11 +29,14 @@ struct prepared {
     struct command command; /* kind COMMAND_SQL, COMMAND_EMPTY, or the session's */
     struct sq_arena arena;  /* what `command` points to, and the arrays below */
     struct sql_statement_shape shape;
-    const char *source; /* the text that the client sent, of this statement, for spans of `command`; in the arena */
+    const char *source; /* the text that the client sent, of this statement; in the arena */
     size_t source_length;
     const char *sql; /* what the services get; NULL for a command; in the arena */
     size_t sql_length;
     const char *tag; /* fixed command tag, or NULL: from the shape and the row count */
+
+    bool is_remote;             /* not compiled: the primary has it, and knows what it is */
+    uint64_t remote_generation; /* of the connection to the primary on which it was prepared; 0: it was not */
 
     struct prepared *inner;              /* DECLARE: its query */
     struct service_statement *statement; /* compiled and idle; NULL while a portal uses it */
@@ -74,6 +77,10 @@ SQ_MUST_USE sq_status prepared_new(struct session *session, const char *text, si
 SQ_MUST_USE sq_status prepared_get(struct session *session, const char *text, size_t length, const uint32_t *types,
                                    size_t type_count, bool may_defer, struct sq_error *err,
                                    struct prepared **ret_prepared, size_t *ret_consumed);
+/* A statement that is run at the primary: its text is understood, and nothing is compiled. */
+SQ_MUST_USE sq_status prepared_new_remote(struct session *session, const char *text, size_t length,
+                                          const uint32_t *types, size_t type_count, struct sq_error *err,
+                                          struct prepared **ret_prepared);
 struct prepared *prepared_ref(struct prepared *prepared);
 /* NULL is allowed. */
 void prepared_unref(struct prepared *prepared);

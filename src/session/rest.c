@@ -69,6 +69,7 @@ void rest_check(struct session *session)
     sq_buf_truncate(&session->scratch, 0);
     sq_buf_shrink(&session->scratch, 0);
     portal_free_spare(session);
+    remote_rest(session->remote);
     if (session->service == NULL || has_open_portal(session) || !service_may_rest(session->service))
         return;
     rest_release_compiled(session);

@@ -22,6 +22,7 @@
 #include "metrics/metrics.h"
 #include "session/native_internal.h"
 #include "session/session_internal.h"
+#include "session/walsender.h"
 
 sq_status session_new(struct session_host *host, struct sq_waker *waker, struct session_wire *wire, const char *peer,
                       struct sq_error *err, struct session **ret_session)
@@ -40,6 +41,7 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, struct 
     settings_init(&session->settings);
     session->applied_revision = session->settings.revision - 1;
     notify_listener_init(&session->listener, waker);
+    consistency_init(session);
     engine_durability_ticket_init(&session->durability_ticket, waker);
     statement_cache_init(&session->statement_cache, (size_t)session->config->statement_cache_size,
                          session->config->statement_cache_bytes);
@@ -54,6 +56,7 @@ sq_status session_new(struct session_host *host, struct sq_waker *waker, struct 
     session->context = (struct service_context){
         .connection_id = session->entry.pid,
         .registry = host->databases,
+        .node = host->node,
         .waker = waker,
         .has_foreign_keys = session->config->foreign_keys,
         .slow_log_us = session->config->log_min_duration_statement_us,
@@ -90,8 +93,7 @@ static void session_drop_work(struct session *session)
     pending_drop(session);
 }
 
-/* NULL while nothing has been asked of a database. */
-static struct engine_durability *session_durability(const struct session *session)
+struct engine_durability *session_durability(const struct session *session)
 {
     return session->context.database != NULL ? engine_database_durability(session->context.database) : NULL;
 }
@@ -104,8 +106,12 @@ void session_free(struct session *session)
     session_registry_remove(session->host->sessions, &session->entry);
     session_registry_withdraw(session->host->sessions, &session->cancel);
     notify_listener_done(session->host->notify_hub, &session->listener);
+    remote_free(session->remote);
+    session->remote = NULL;
+    consistency_done(session);
     session_drop_work(session);
     native_free(session->native);
+    walsender_free(session->walsender);
     struct engine_durability *durability = session_durability(session);
     if (durability != NULL)
         engine_durability_withdraw(durability, &session->durability_ticket);
@@ -115,8 +121,10 @@ void session_free(struct session *session)
     sq_map_done(&session->portals);
     service_free(session->service);
     native_outcome_end(session, durability);
+    delegated_end(session, durability);
     engine_database_unref(session->context.database);
     settings_done(&session->settings);
+    startup_forget(session);
     sq_arena_done(&session->message_arena);
     sq_buf_done(&session->scratch);
     free(session->user);
@@ -194,6 +202,8 @@ uint64_t session_cancel_mark(struct session *session)
 
 void session_cancel_settle(struct session *session, uint64_t mark)
 {
+    if (session->state == SESSION_STATE_RELAYED)
+        return; /* it passes them on first */
     session_registry_settle(session->host->sessions, &session->entry, mark);
 }
 
@@ -232,7 +242,7 @@ static bool is_repeated(void)
     return false;
 }
 
-static void log_failure(struct session *session, const struct sq_error *err)
+void session_log_failure(const struct session *session, const struct sq_error *err)
 {
     /* Errors of statements are the client's; what an operator must see is what the client did not cause. */
     bool is_serious = err->status == SQ_IO || err->status == SQ_CORRUPT || err->status == SQ_NOMEM ||
@@ -252,10 +262,11 @@ static void log_failure(struct session *session, const struct sq_error *err)
 
 void session_fail(struct session *session, struct sq_error *err)
 {
-    log_failure(session, err);
+    session_log_failure(session, err);
     if (err->status == SQ_PROTOCOL) {
         metrics_counter_add(METRICS_PROTOCOL_ERRORS, 1);
     }
+    remote_note_failure(session);
     copy_abort(session);
     transaction_after_error(session);
     if (session->state == SESSION_STATE_CLOSING)
@@ -318,7 +329,12 @@ void session_ready(struct session *session)
     bool is_idle = session->txn == SESSION_TXN_NONE;
     if (is_idle)
         send_notifications(session);
+    if (session->delegated != NULL)
+        delegated_before_ready(session);
     pgwire_put_ready_for_query(session->out, transaction_status(session));
+    if (session->delegated != NULL)
+        delegated_after_ready(session);
+    consistency_end(session);
     if (session->state != SESSION_STATE_CLOSING)
         session->state = SESSION_STATE_READY;
     session->idle_since_us = session->quiet_since_us = sq_clock_now_us();
@@ -335,6 +351,8 @@ void session_apply_settings(struct session *session)
     context->lock_timeout_us = settings_int64(&session->settings, SETTING_LOCK_TIMEOUT) * SQ_US_PER_MS;
     context->is_lazy = settings_int64(&session->settings, SETTING_SYNCHRONOUS_COMMIT) == SETTING_SYNCHRONOUS_OFF;
     context->is_read_only = settings_bool(&session->settings, SETTING_TRANSACTION_READ_ONLY);
+    if (session->host->node != NULL)
+        consistency_apply(session);
     if (session->native != NULL)
         native_apply_settings(session->native);
     session->holdup_limit_us =
@@ -342,67 +360,12 @@ void session_apply_settings(struct session *session)
     session->idle_limit_us = settings_int64(&session->settings, SETTING_IDLE_SESSION_TIMEOUT) * SQ_US_PER_MS;
 }
 
-/* --- Answers that wait for the disk ------------------------------------------------------------------------------- */
-
-enum session_release session_release(struct session *session)
-{
-    engine_position position = session->context.rests_on;
-    if (SQ_LIKELY(position == 0))
-        return SESSION_RELEASED;
-    struct engine_durability *durability = session_durability(session);
-    enum engine_durable durable = engine_durability_covers(durability, position)
-                                      ? ENGINE_DURABLE
-                                      : engine_durability_wait(durability, position, &session->durability_ticket);
-    if (durable == ENGINE_DURABLE) {
-        session->context.rests_on = 0;
-        return SESSION_RELEASED;
-    }
-    return durable == ENGINE_DURABLE_LATER ? SESSION_HELD_BACK : SESSION_LOST;
-}
-
-sq_status session_sync(struct session *session, struct sq_error *err)
-{
-    SQ_TRY(service_note(session->service, err));
-    engine_position position = session->context.rests_on;
-    if (position == 0)
-        return SQ_OK;
-    SQ_TRY(engine_durability_sync(session_durability(session), position, err));
-    session->context.rests_on = 0;
-    return SQ_OK;
-}
-
-void session_put_loss(struct session *session, struct sq_buf *out)
-{
-    struct sq_error err;
-    struct pgwire_report report;
-    sq_status status = engine_durability_check(session_durability(session), &err);
-    sq_assert(status != SQ_OK);
-    log_failure(session, &err);
-    pgwire_report_from_error(&err, &report);
-    pgwire_put_error_response(out, &report);
-    session->state = SESSION_STATE_CLOSING;
-}
-
-void session_put_no_memory(struct session *session, struct sq_buf *out)
-{
-    struct sq_error err;
-    struct pgwire_report report;
-    sq_status status = session->state == SESSION_STATE_STARTUP
-                           ? sq_fail_sql(&err, SQ_NOMEM, "53300", "the server has no memory for further connections")
-                           : sq_fail(&err, SQ_NOMEM, "out of memory for a message");
-    sq_assert(status != SQ_OK);
-    err.is_fatal = true;
-    sq_memory_set_hint(&err);
-    pgwire_report_from_error(&err, &report);
-    pgwire_put_error_response(out, &report);
-    session->state = SESSION_STATE_CLOSING;
-}
-
 /* Whether something is being done that goes on by itself; it looks at the brake while it does. */
 static bool is_working(const struct session *session)
 {
     return session->running != NULL || session->retrying != NULL || copy_in_has_work(session) ||
-           (session->native != NULL && session->native->work != NULL);
+           (session->native != NULL && session->native->work != NULL) || remote_is_busy(session) ||
+           consistency_is_waiting(&session->consistency);
 }
 
 /* --- Time limits ------------------------------------------------------------------------------------------------- */
@@ -439,6 +402,8 @@ int64_t session_deadline_us(const struct session *session)
         return session->startup_deadline_us;
     if (session->state == SESSION_STATE_CANCELING)
         return session->cancel_deadline_us;
+    if (session->walsender != NULL && walsender_is_streaming(session->walsender))
+        return walsender_deadline_us(session->walsender);
     if (is_working(session))
         return earlier(session->context.stop.deadline_us, session->pause_deadline_us);
     return earlier(earlier(holdup_deadline_us(session), idle_deadline_us(session)), rest_deadline_us(session));
@@ -506,6 +471,8 @@ static void check_interrupt(struct session *session)
         return;
     if (!is_terminate && (session->txn != SESSION_TXN_NONE || sq_buf_length(session->in) > 0))
         return;
+    if (remote_native_end(session))
+        return;
     struct sq_error err;
     sq_status status = engine_stop_fail(&err, ENGINE_STOP_SHUTDOWN);
     sq_assert(status != SQ_OK);
@@ -531,6 +498,10 @@ static void handle_native(struct session *session, const struct pgwire_frame *fr
 
 static void handle_message(struct session *session, const struct pgwire_frame *frame)
 {
+    if (session->walsender != NULL && frame->type != PGWIRE_TERMINATE) {
+        walsender_message(session->walsender, frame);
+        return;
+    }
     if (frame->type == PGWIRE_NATIVE || frame->type == PGWIRE_NATIVE_CALL) {
         handle_native(session, frame);
         return;
@@ -547,6 +518,8 @@ static void handle_message(struct session *session, const struct pgwire_frame *f
         simple_begin(session, frame);
         return;
     case PGWIRE_TERMINATE:
+        if (session->delegated != NULL)
+            delegated_note_goodbye(session);
         session->state = SESSION_STATE_CLOSING;
         return;
     case PGWIRE_COPY_DATA:
@@ -572,8 +545,21 @@ static void handle_message(struct session *session, const struct pgwire_frame *f
     }
 }
 
-/* Takes the next message from `in`; false if there is no whole one. */
-static bool take_message(struct session *session)
+/* Whether the message is done here; else it has been taken, or stays (false) until what *ret_want says. */
+static enum remote_way route_message(struct session *session, const struct pgwire_frame *frame,
+                                     enum session_want *ret_want)
+{
+    enum session_want want = SESSION_NEED_INPUT;
+    if (SQ_LIKELY(session->host->node == NULL))
+        return REMOTE_HERE;
+    enum remote_way way = remote_message(session, frame, &want);
+    if (way == REMOTE_LATER)
+        *ret_want = want;
+    return way;
+}
+
+/* Takes the next message from `in`; false if there is no whole one, or it has to wait: *ret_want. */
+static bool take_message(struct session *session, enum session_want *ret_want)
 {
     struct pgwire_frame frame;
     struct sq_error err;
@@ -594,12 +580,28 @@ static bool take_message(struct session *session)
     session->idle_since_us = session->quiet_since_us = 0;
     session_apply_settings(session);
     session->is_resting = false;
+    enum remote_way way = route_message(session, &frame, ret_want);
+    if (way == REMOTE_LATER)
+        return false;
     session->taken_bytes = frame.total_bytes;
-    handle_message(session, &frame);
+    if (way == REMOTE_HERE)
+        handle_message(session, &frame);
     /* Within a call of the client's functions it has made room for their answers already: native_call.c. */
     sq_buf_consume(session->in, session->taken_bytes);
     session->taken_bytes = 0;
     return true;
+}
+
+/* The same for the next statement of a Query. */
+static enum remote_way route_query(struct session *session, enum session_want *ret_want)
+{
+    if (SQ_LIKELY(session->host->node == NULL))
+        return REMOTE_HERE;
+    enum session_want want = SESSION_NEED_INPUT;
+    enum remote_way way = remote_query(session, &want);
+    if (way == REMOTE_LATER)
+        *ret_want = want;
+    return way;
 }
 
 /* One step of work; SESSION_NEED_INPUT with *ret_has_moved true means: go on. */
@@ -614,6 +616,12 @@ static enum session_want session_step(struct session *session, bool *ret_has_mov
         return copy_in_continue(session);
     if (session->native != NULL && session->native->work != NULL)
         return native_continue(session);
+    enum session_want want = SESSION_NEED_INPUT;
+    if (SQ_UNLIKELY(remote_is_busy(session))) {
+        want = remote_continue(session);
+        if (want != SESSION_NEED_INPUT || !remote_is_busy(session))
+            return want;
+    }
     switch (session->state) {
     case SESSION_STATE_STARTUP:
         *ret_has_moved = false;
@@ -622,21 +630,28 @@ static enum session_want session_step(struct session *session, bool *ret_has_mov
         startup_finish(session);
         return SESSION_NEED_INPUT;
     case SESSION_STATE_SIMPLE:
-        if (session->copy_in == NULL) {
+        if (session->copy_in == NULL && !remote_is_copying(session)) {
             session_apply_settings(session);
-            simple_next(session);
-            return SESSION_NEED_INPUT;
+            if (route_query(session, &want) == REMOTE_HERE)
+                simple_next(session);
+            return want;
         }
         break;
     case SESSION_STATE_READY:
         break;
+    case SESSION_STATE_RELAYED:
+        *ret_has_moved = false;
+        return remote_native_continue(session);
     case SESSION_STATE_CANCELING:
         return startup_cancel(session);
     case SESSION_STATE_CLOSING:
         return SESSION_CLOSE;
     }
-    *ret_has_moved = take_message(session);
-    return SESSION_NEED_INPUT;
+    *ret_has_moved = take_message(session, &want);
+    if (*ret_has_moved || session->walsender == NULL || !walsender_is_streaming(session->walsender))
+        return want;
+    walsender_give(session->walsender);
+    return SESSION_DUPLEX;
 }
 
 static bool is_idle_listener(const struct session *session)
@@ -651,11 +666,21 @@ static bool is_output_full(struct session *session)
 {
     if (sq_buf_length(session->out) < session->output_high_water || session->state == SESSION_STATE_CLOSING)
         return false;
+    if (session->walsender != NULL && walsender_is_streaming(session->walsender))
+        return false; /* what comes is read nevertheless: it looks at the mark itself */
     if (is_working(session) && engine_stop_check(&session->context.stop) != ENGINE_STOP_NONE)
         return false;
     /* Waking up before the client has read something would be for nothing, again and again. */
     session->pause_deadline_us = 0;
     return true;
+}
+
+/* What is in `out` now is whole. */
+static void note_output(struct session *session)
+{
+    if (SQ_UNLIKELY(session->delegated != NULL) && !session->out->is_failed)
+        delegated_note_output(session);
+    session->output_mark = sq_buf_length(session->out);
 }
 
 /* As far as it goes without waiting; stops when a message did not fit into memory. */
@@ -670,19 +695,21 @@ static enum session_want session_advance(struct session *session)
     rest_check(session);
     enum session_want want = SESSION_NEED_INPUT;
     bool has_moved = true;
-    while (want == SESSION_NEED_INPUT && has_moved && !out->is_failed) {
+    while (want == SESSION_NEED_INPUT && (has_moved || remote_listen(session)) && !out->is_failed) {
+        note_output(session);
         if (is_output_full(session))
             return SESSION_OUTPUT_FULL;
-        session->output_mark = sq_buf_length(out);
         want = session_step(session, &has_moved);
         if (session->state == SESSION_STATE_CLOSING && session->running == NULL)
             want = SESSION_CLOSE;
     }
     if (out->is_failed)
         return SESSION_CLOSE;
-    session->output_mark = sq_buf_length(out);
+    note_output(session);
     if (want == SESSION_NEED_INPUT && is_idle_listener(session))
         send_notifications(session);
+    if (want == SESSION_NEED_INPUT && session->delegated != NULL)
+        delegated_report(session);
     if (want == SESSION_NEED_INPUT) {
         if (session->quiet_since_us == 0)
             session->quiet_since_us = sq_clock_now_us(); /* in the middle of a pipeline, a COPY or a message */
@@ -700,8 +727,10 @@ enum session_want session_run(struct session *session, struct sq_buf *in, struct
     session->out = out;
     session->output_mark = sq_buf_length(out);
     enum session_want want = session_advance(session);
-    if (SQ_LIKELY(!out->is_failed))
+    if (SQ_LIKELY(!out->is_failed)) {
+        note_output(session);
         return want;
+    }
     /* A message is missing or cut in two, and the client would wait for it or read nonsense: the end, after what is whole. */
     sq_log(SQ_LOG_ERROR, "session", "connection closed", "conn=%u reason=\"no memory for an answer\"",
            session->entry.pid);

@@ -22,6 +22,7 @@ struct config;
 struct engine_registry;
 struct notify_hub;
 struct outcomes;
+struct repl_node;
 struct sched;
 struct service_factory;
 struct session;
@@ -37,7 +38,8 @@ struct session_host {
     struct session_registry *sessions;
     struct notify_hub *notify_hub;
     struct outcomes *outcomes;
-    int64_t started_us; /* wall clock */
+    struct repl_node *node; /* NULL: there is no replication */
+    int64_t started_us;     /* wall clock */
 };
 
 /* How a session that is in the middle of a statement waits, in native mode: SQLite has called a function of the client's,
@@ -61,6 +63,7 @@ struct session_wire {
 enum session_want {
     SESSION_NEED_INPUT,  /* all of `in` that can be used has been used: send `out`, then wait for bytes */
     SESSION_OUTPUT_FULL, /* send `out` first, then run again */
+    SESSION_DUPLEX,      /* replication: send what can be sent, read what has come, and run again after either */
     SESSION_WAITING,     /* send `out`; run again after a wake or at the deadline */
     SESSION_YIELDED,     /* send `out`; run again after others had a turn */
     SESSION_STARTED,     /* the start-up packet is in, nothing slow has been done: run again, on any thread */
@@ -91,6 +94,11 @@ SQ_MUST_USE sq_status session_sync(struct session *session, struct sq_error *err
 
 /* There is no memory for the client's next message: says so in `out`, which ends at the end of a message. Then close. */
 void session_put_no_memory(struct session *session, struct sq_buf *out);
+
+/* The descriptor that the session's work at the primary waits for, to be watched edge-triggered: whatever happens there, the
+ * session is to be run again. -1: none. *ret_generation: another number than before means another descriptor, perhaps of
+ * the same number; the owner duplicates what it watches. */
+int session_watched_descriptor(const struct session *session, uint64_t *ret_generation);
 
 /* When to run the session again although nothing has happened (monotonic, 0: never): time limits. */
 int64_t session_deadline_us(const struct session *session);

@@ -1,6 +1,7 @@
 /* session/session_internal.h: the session as its own files see it.
  *
  *   session.c       life, the run loop, messages to handlers
+ *   release.c       answers that wait for the disk
  *   startup.c       the first packets
  *   simple.c        Query
  *   extended.c      Parse, Bind, Describe, Execute, Close, Sync, Flush
@@ -14,7 +15,11 @@
  *   functions.c     SQL functions
  *   tables.c        tables for SHOW
  *   rest.c          giving memory back while nobody asks anything
+ *   remote*.c       what a session on a replica does at the primary: remote.h
+ *   consistency.c   what reads wait for; positions: consistency.h
+ *   delegated.c     a session that stands for one on a replica: delegated.h
  *   native*.c       native mode: native_internal.h
+ *   walsender.c     sessions of replicas: walsender.h
  */
 #ifndef SQ_SESSION_SESSION_INTERNAL_H
 #define SQ_SESSION_SESSION_INTERNAL_H
@@ -28,11 +33,14 @@
 #include "pgwire/backend.h"
 #include "pgwire/frontend.h"
 #include "sched/service.h"
+#include "session/consistency.h"
+#include "session/delegated.h"
 #include "session/notify.h"
 #include "session/outcomes.h"
 #include "session/portal.h"
 #include "session/prepared.h"
 #include "session/registry.h"
+#include "session/remote.h"
 #include "session/session.h"
 #include "session/settings.h"
 
@@ -42,6 +50,7 @@
  *                                             ├──Query──► SIMPLE ──all run───────┤
  *                                             ├──Parse … Execute──► READY        │
  *   STARTUP ──CancelRequest──► CANCELING      └─────────────────────────────────┘
+ *                      STARTED ──a native session on a replica──► RELAYED
  *   any ──Terminate, fatal error──► CLOSING ◄── CANCELING, when the request has had its effect
  *
  * `running` is not NULL while a portal is being run, whatever the state. */
@@ -50,6 +59,7 @@ enum session_state {
     SESSION_STATE_STARTED, /* start-up packet taken, not yet answered */
     SESSION_STATE_READY,
     SESSION_STATE_SIMPLE,
+    SESSION_STATE_RELAYED,   /* a native session that is the primary's as a whole: remote_native.c */
     SESSION_STATE_CANCELING, /* this connection brought a cancel request, which is pending */
     SESSION_STATE_CLOSING,
 };
@@ -86,6 +96,7 @@ struct row_sink {
 struct copy_in;
 struct copy_out;
 struct native;
+struct walsender;
 
 /* What the start-up parameter _pq_.sqld asks for: docs/protocol.md, "Asking for it". */
 struct native_asked {
@@ -124,6 +135,8 @@ struct session {
 
     enum session_state state;
     enum session_txn txn;
+    bool is_txn_remote;    /* it is open at the primary, and not here */
+    bool has_committed;    /* something has been committed since the last ReadyForQuery */
     bool is_skipping;      /* an error in the extended protocol: everything up to Sync is dropped */
     bool is_read_only_txn; /* BEGIN READ ONLY */
     bool is_peer_gone;
@@ -160,6 +173,8 @@ struct session {
     struct portal *executing; /* the portal whose command is being done: it must not be closed meanwhile */
     struct portal *retrying;  /* a command that waits for something and is tried again (DROP DATABASE) */
     int64_t retry_until_us;
+    enum run_purpose retry_purpose; /* of SHOW sqld.position */
+    uint64_t retry_row_limit;
 
     struct sq_arena message_arena; /* the text of the Query that is being worked off */
     const char *query_text;
@@ -175,8 +190,17 @@ struct session {
     size_t pending_count;
 
     struct native_asked native_asked;
-    struct native *native; /* NULL: not in native mode */
+    struct pgwire_startup_frame startup_packet; /* of one that will be relayed; its body is … */
+    uint8_t *startup_bytes;                     /* … here; NULL: it will not be */
+    struct native *native;                      /* NULL: not in native mode */
+    bool is_replication;                        /* replication=true was asked for */
+    struct walsender *walsender;                /* NULL: not a replica's session */
     struct native_progress progress;
+
+    struct delegated_asked delegated_asked;
+    struct delegated *delegated;    /* NULL: it stands for no other */
+    struct remote *remote;          /* NULL: nothing of it is at the primary */
+    struct consistency consistency; /* what its reads wait for */
 
     char *user;
     char *database_name;
@@ -196,6 +220,10 @@ void session_ready(struct session *session);
 SQ_MUST_USE sq_status session_output_check(struct session *session, size_t mark, struct sq_error *err);
 /* What is said from here on rests on everything that has been committed until now. */
 void session_rest_on_now(struct session *session);
+/* NULL while nothing has been asked of a database. */
+struct engine_durability *session_durability(const struct session *session);
+/* One line for operators, if it is theirs to know. */
+void session_log_failure(const struct session *session, const struct sq_error *err);
 /* Takes settings over into the service context; before each message and statement. */
 void session_apply_settings(struct session *session);
 void session_set_activity(struct session *session, enum session_activity activity);
@@ -206,6 +234,8 @@ enum session_want startup_run(struct session *session);
 enum session_want startup_cancel(struct session *session);
 /* After SESSION_STARTED: opens the database and answers. */
 void startup_finish(struct session *session);
+/* Frees what was kept for it. */
+void startup_forget(struct session *session);
 
 /* --- simple.c --- */
 void simple_begin(struct session *session, const struct pgwire_frame *frame);
@@ -273,6 +303,9 @@ SQ_MUST_USE sq_status commands_execute(struct session *session, struct portal *p
 SQ_MUST_USE sq_status commands_before(struct session *session, struct portal *portal, struct sq_error *err,
                                       bool *ret_skip);
 SQ_MUST_USE sq_status commands_after(struct session *session, const struct prepared *prepared, struct sq_error *err);
+/* Before SHOW sqld.position: *ret_is_waiting: it is not known yet, and run when it is. Does nothing for other commands. */
+SQ_MUST_USE sq_status commands_wait_position(struct session *session, struct portal *portal, enum run_purpose purpose,
+                                             uint64_t row_limit, struct sq_error *err, bool *ret_is_waiting);
 /* Tries a waiting command again. */
 enum session_want commands_retry(struct session *session);
 
@@ -293,6 +326,9 @@ void pending_released(struct session *session);
 SQ_MUST_USE sq_status cursors_declare(struct session *session, struct portal *portal, struct sq_error *err);
 SQ_MUST_USE sq_status cursors_fetch(struct session *session, struct portal *portal, struct sq_error *err,
                                     const char **ret_tag);
+/* The types that PREPARE declares, prepare->types.count of them, from the arena. */
+SQ_MUST_USE sq_status cursors_parameter_types(const struct command_prepare *prepare, struct sq_arena *arena,
+                                              struct sq_error *err, uint32_t **ret_types);
 SQ_MUST_USE sq_status cursors_prepare(struct session *session, struct portal *portal, struct sq_error *err);
 SQ_MUST_USE sq_status cursors_execute(struct session *session, struct portal *portal, enum run_purpose purpose,
                                       uint64_t row_limit, struct sq_error *err, const char **ret_tag);

@@ -22,45 +22,22 @@
 
 #include "session/settings_internal.h"
 
-enum settings_layer { LAYER_STARTUP = 0, LAYER_SESSION, LAYER_LOCAL, LAYER_COUNT };
-
 enum {
-    ROW_CUSTOM = 0xffff, /* an entry's row, for a name with a dot */
     ENTRIES_MAX = SETTING_ROWS_MAX + SETTINGS_CUSTOM_MAX,
-    UNDO_MAX = SETTINGS_SAVEPOINT_MAX + LAYER_COUNT * ENTRIES_MAX * 16, /* of the growing array; see undo_reserve() */
-};
-
-struct setting_value {
-    int64_t number;
-    char text[]; /* canonical, NUL-terminated */
-};
-
-struct settings_entry {
-    struct setting_value *layers[LAYER_COUNT];
-    char *name;   /* ROW_CUSTOM: as first spelled; else NULL */
-    uint16_t row; /* index in setting_infos, or ROW_CUSTOM */
-};
-
-enum undo_kind { UNDO_CHANGE = 0, UNDO_SAVEPOINT };
-
-struct settings_undo {
-    enum undo_kind kind;
-    uint16_t entry_index;
-    uint8_t layer;
-    struct setting_value *former; /* may be NULL */
-    char *savepoint;
+    UNDO_MAX =
+        SETTINGS_SAVEPOINT_MAX + SETTINGS_LAYER_COUNT * ENTRIES_MAX * 16, /* of the growing array; see undo_reserve() */
 };
 
 /* --- rows and entries --- */
 
-static void mark_row(uint64_t bits[2], size_t row, bool is_set)
+void settings_mark_row(uint64_t bits[SETTINGS_WORDS], size_t row, bool is_set)
 {
     sq_assert(row < SETTING_ROWS_MAX);
     uint64_t bit = UINT64_C(1) << (row % 64);
     bits[row / 64] = is_set ? bits[row / 64] | bit : bits[row / 64] & ~bit;
 }
 
-static bool has_row(const uint64_t bits[2], size_t row)
+static bool has_row(const uint64_t bits[SETTINGS_WORDS], size_t row)
 {
     return (bits[row / 64] >> (row % 64) & 1) != 0;
 }
@@ -70,13 +47,13 @@ void settings_init(struct settings *settings)
     *settings = (struct settings){0};
     for (size_t row = 0; row < setting_count; row++) {
         if ((setting_infos[row].flags & SETTING_REPORTED) != 0)
-            mark_row(settings->changed, row, true);
+            settings_mark_row(settings->changed, row, true);
     }
 }
 
 static void entry_done(struct settings_entry *entry)
 {
-    for (size_t layer = 0; layer < LAYER_COUNT; layer++)
+    for (size_t layer = 0; layer < SETTINGS_LAYER_COUNT; layer++)
         free(entry->layers[layer]);
     free(entry->name);
 }
@@ -99,7 +76,7 @@ void settings_done(struct settings *settings)
 }
 
 /* NULL: nothing but the built-in value. */
-static struct settings_entry *find_entry(const struct settings *settings, size_t row)
+struct settings_entry *settings_find_entry(const struct settings *settings, size_t row)
 {
     if (!has_row(settings->present, row))
         return NULL;
@@ -110,11 +87,11 @@ static struct settings_entry *find_entry(const struct settings *settings, size_t
     return &settings->entries[i];
 }
 
-static struct settings_entry *find_custom(const struct settings *settings, const char *name)
+struct settings_entry *settings_find_custom(const struct settings *settings, const char *name)
 {
     for (size_t i = 0; i < settings->entry_count; i++) {
         struct settings_entry *entry = &settings->entries[i];
-        if (entry->row == ROW_CUSTOM && strcasecmp(entry->name, name) == 0)
+        if (entry->row == SETTINGS_ROW_CUSTOM && strcasecmp(entry->name, name) == 0)
             return entry;
     }
     return NULL;
@@ -136,7 +113,7 @@ static size_t row_of(const struct setting_info *info)
 
 static const struct setting_value *top_value(const struct settings_entry *entry)
 {
-    for (size_t layer = LAYER_COUNT; entry != NULL && layer-- > 0;) {
+    for (size_t layer = SETTINGS_LAYER_COUNT; entry != NULL && layer-- > 0;) {
         if (entry->layers[layer] != NULL)
             return entry->layers[layer];
     }
@@ -144,33 +121,35 @@ static const struct setting_value *top_value(const struct settings_entry *entry)
 }
 
 /* The value in force: the text, and the number. For a name with a dot that has no value any more, "". */
-static const char *effective(const struct settings *settings, size_t row, const struct settings_entry *entry,
-                             int64_t *ret_number)
+const char *settings_effective(const struct settings *settings, size_t row, const struct settings_entry *entry,
+                               int64_t *ret_number)
 {
     const struct setting_value *value = top_value(entry);
-    if (value == NULL && row != ROW_CUSTOM && (setting_infos[row].flags & SETTING_TRANSACTION) != 0) {
+    if (value == NULL && row != SETTINGS_ROW_CUSTOM && (setting_infos[row].flags & SETTING_TRANSACTION) != 0) {
         row = setting_infos[row].fallback;
-        value = top_value(find_entry(settings, row));
+        value = top_value(settings_find_entry(settings, row));
     }
-    *ret_number = value != NULL ? value->number : row != ROW_CUSTOM ? setting_infos[row].default_number : 0;
-    return value != NULL ? value->text : row != ROW_CUSTOM ? setting_infos[row].default_text : "";
+    *ret_number = value != NULL ? value->number : row != SETTINGS_ROW_CUSTOM ? setting_infos[row].default_number : 0;
+    return value != NULL ? value->text : row != SETTINGS_ROW_CUSTOM ? setting_infos[row].default_text : "";
 }
 
+/* Nobody needs to know of it any more. */
 static bool entry_is_empty(const struct settings_entry *entry)
 {
-    return top_value(entry) == NULL;
+    return top_value(entry) == NULL && !entry->is_changed && !entry->is_unsent;
 }
 
 /* A session value that says what lies below it anyway is not kept. */
 static void drop_needless(struct settings_entry *entry)
 {
-    struct setting_value *session = entry->layers[LAYER_SESSION], *startup = entry->layers[LAYER_STARTUP];
-    if (session == NULL || entry->row == ROW_CUSTOM)
+    struct setting_value *session = entry->layers[SETTINGS_LAYER_SESSION],
+                         *startup = entry->layers[SETTINGS_LAYER_STARTUP];
+    if (session == NULL || entry->row == SETTINGS_ROW_CUSTOM)
         return;
     const char *below = startup != NULL ? startup->text : setting_infos[entry->row].default_text;
     if (strcmp(session->text, below) == 0) {
         free(session);
-        entry->layers[LAYER_SESSION] = NULL;
+        entry->layers[SETTINGS_LAYER_SESSION] = NULL;
     }
 }
 
@@ -186,8 +165,8 @@ static void compact(struct settings *settings)
             settings->entries[kept++] = *entry;
             continue;
         }
-        if (entry->row != ROW_CUSTOM)
-            mark_row(settings->present, entry->row, false);
+        if (entry->row != SETTINGS_ROW_CUSTOM)
+            settings_mark_row(settings->present, entry->row, false);
         entry_done(entry);
     }
     settings->entry_count = (uint16_t)kept;
@@ -198,7 +177,7 @@ static void compact(struct settings *settings)
     }
 }
 
-/* An entry more, without layers. `name`: NULL but for ROW_CUSTOM. */
+/* An entry more, without layers. `name`: NULL but for SETTINGS_ROW_CUSTOM. */
 static sq_status add_entry(struct settings *settings, size_t row, const char *name, struct settings_entry **ret_entry,
                            struct sq_error *err)
 {
@@ -216,8 +195,8 @@ static sq_status add_entry(struct settings *settings, size_t row, const char *na
     sq_assert(settings->entry_count < ENTRIES_MAX);
     struct settings_entry *entry = &settings->entries[settings->entry_count++];
     *entry = (struct settings_entry){.name = copy, .row = (uint16_t)row};
-    if (row != ROW_CUSTOM)
-        mark_row(settings->present, row, true);
+    if (row != SETTINGS_ROW_CUSTOM)
+        settings_mark_row(settings->present, row, true);
     *ret_entry = entry;
     return SQ_OK;
 }
@@ -226,7 +205,7 @@ static size_t count_customs(const struct settings *settings)
 {
     size_t count = 0;
     for (size_t i = 0; i < settings->entry_count; i++)
-        count += settings->entries[i].row == ROW_CUSTOM;
+        count += settings->entries[i].row == SETTINGS_ROW_CUSTOM;
     return count;
 }
 
@@ -254,7 +233,7 @@ static bool undo_has(const struct settings *settings, size_t from, size_t to, si
 {
     for (size_t i = from; i < to; i++) {
         const struct settings_undo *undo = &settings->undo[i];
-        if (undo->kind == UNDO_CHANGE && undo->entry_index == entry_index && undo->layer == layer)
+        if (undo->kind == SETTINGS_UNDO_CHANGE && undo->entry_index == entry_index && undo->layer == layer)
             return true;
     }
     return false;
@@ -263,24 +242,45 @@ static bool undo_has(const struct settings *settings, size_t from, size_t to, si
 /* The first record behind the newest savepoint before `end`. */
 static size_t segment_start(const struct settings *settings, size_t end)
 {
-    while (end > 0 && settings->undo[end - 1].kind != UNDO_SAVEPOINT)
+    while (end > 0 && settings->undo[end - 1].kind != SETTINGS_UNDO_SAVEPOINT)
         end--;
     return end;
 }
 
-/* Puts `value` (which may be NULL) into the layer and gives the former one back; notes what clients must be told. */
+/* Whether another server's session follows the setting: not what is the server's own, or ends with a transaction. */
+bool settings_is_followed(size_t row)
+{
+    return row == SETTINGS_ROW_CUSTOM || (setting_infos[row].flags & (SETTING_READ_ONLY | SETTING_TRANSACTION)) == 0;
+}
+
+/* The value in force is another one: clients, and the other server, are to be told. */
+static void note_change(struct settings *settings, struct settings_entry *entry)
+{
+    size_t row = entry->row;
+    bool is_unsent = settings->tracks_unsent && settings_is_followed(row);
+    if (row == SETTINGS_ROW_CUSTOM) {
+        entry->is_changed = entry->is_changed || settings->reports_all;
+        entry->is_unsent = entry->is_unsent || is_unsent;
+        settings->has_changed_own = settings->has_changed_own || settings->reports_all;
+        return;
+    }
+    if ((setting_infos[row].flags & SETTING_REPORTED) != 0 || (settings->reports_all && settings_is_followed(row)))
+        settings_mark_row(settings->changed, row, true);
+    if (is_unsent)
+        settings_mark_row(settings->unsent, row, true);
+}
+
+/* Puts `value` (which may be NULL) into the layer and gives the former one back; notes who must be told. */
 static struct setting_value *exchange(struct settings *settings, struct settings_entry *entry, size_t layer,
                                       struct setting_value *value)
 {
     settings->revision++;
     int64_t number;
-    size_t row = entry->row;
-    bool is_reported = row != ROW_CUSTOM && (setting_infos[row].flags & SETTING_REPORTED) != 0;
-    const char *before = effective(settings, row, entry, &number);
+    const char *before = settings_effective(settings, entry->row, entry, &number);
     struct setting_value *former = entry->layers[layer];
     entry->layers[layer] = value;
-    if (is_reported && strcmp(before, effective(settings, row, entry, &number)) != 0)
-        mark_row(settings->changed, row, true);
+    if (strcmp(before, settings_effective(settings, entry->row, entry, &number)) != 0)
+        note_change(settings, entry);
     return former;
 }
 
@@ -299,7 +299,7 @@ static void change_layer(struct settings *settings, struct settings_entry *entry
     }
     sq_assert(settings->undo_count < settings->undo_capacity);
     settings->undo[settings->undo_count++] = (struct settings_undo){
-        .kind = UNDO_CHANGE, .entry_index = (uint16_t)entry_index, .layer = (uint8_t)layer, .former = former};
+        .kind = SETTINGS_UNDO_CHANGE, .entry_index = (uint16_t)entry_index, .layer = (uint8_t)layer, .former = former};
 }
 
 static struct setting_value *make_value(const char *text, int64_t number)
@@ -318,26 +318,27 @@ static struct setting_value *make_value(const char *text, int64_t number)
 static sq_status store(struct settings *settings, size_t row, const char *name, size_t layer,
                        struct setting_value *value, struct sq_error *err)
 {
-    struct settings_entry *entry = row == ROW_CUSTOM ? find_custom(settings, name) : find_entry(settings, row);
+    struct settings_entry *entry =
+        row == SETTINGS_ROW_CUSTOM ? settings_find_custom(settings, name) : settings_find_entry(settings, row);
     if (entry == NULL && value == NULL)
         return SQ_OK;
     sq_status status = settings->is_in_transaction ? undo_reserve(settings, 2, err) : SQ_OK;
     if (status == SQ_OK && entry == NULL) {
-        if (row == ROW_CUSTOM && count_customs(settings) >= SETTINGS_CUSTOM_MAX)
+        if (row == SETTINGS_ROW_CUSTOM && count_customs(settings) >= SETTINGS_CUSTOM_MAX)
             status = sq_fail(err, SQ_LIMIT, "a session may have at most %d settings of its own", SETTINGS_CUSTOM_MAX);
         else
-            status = add_entry(settings, row, row == ROW_CUSTOM ? name : NULL, &entry, err);
+            status = add_entry(settings, row, row == SETTINGS_ROW_CUSTOM ? name : NULL, &entry, err);
     }
     if (status != SQ_OK) {
         free(value);
         return status;
     }
-    if (layer == LAYER_STARTUP) {
+    if (layer == SETTINGS_LAYER_STARTUP) {
         free(exchange(settings, entry, layer, value));
     } else {
         change_layer(settings, entry, layer, value);
-        if (layer == LAYER_SESSION)
-            change_layer(settings, entry, LAYER_LOCAL, NULL);
+        if (layer == SETTINGS_LAYER_SESSION)
+            change_layer(settings, entry, SETTINGS_LAYER_LOCAL, NULL);
     }
     if (!settings->is_in_transaction)
         compact(settings);
@@ -373,11 +374,11 @@ static sq_status fail_unknown(const char *name, struct sq_error *err)
     return sq_fail_sql(err, SQ_SQL, "42704", "unrecognized configuration parameter \"%s\"", name);
 }
 
-/* The setting's row, or ROW_CUSTOM for a good name with a dot. */
-static sq_status find_row(const char *name, size_t *ret_row, struct sq_error *err)
+/* The setting's row, or SETTINGS_ROW_CUSTOM for a good name with a dot. */
+sq_status settings_find_row(const char *name, size_t *ret_row, struct sq_error *err)
 {
     const struct setting_info *info = find_info(name);
-    *ret_row = info != NULL ? row_of(info) : ROW_CUSTOM;
+    *ret_row = info != NULL ? row_of(info) : SETTINGS_ROW_CUSTOM;
     if (info != NULL)
         return SQ_OK;
     if (strchr(name, '.') == NULL)
@@ -398,11 +399,11 @@ static struct setting_value *read_value(const struct settings *settings, size_t 
 {
     char canonical[SETTINGS_VALUE_BYTES_MAX + 1];
     int64_t number = 0, current_number;
-    struct setting_info info = row == ROW_CUSTOM ? custom_info : setting_infos[row];
-    if (row == ROW_CUSTOM)
+    struct setting_info info = row == SETTINGS_ROW_CUSTOM ? custom_info : setting_infos[row];
+    if (row == SETTINGS_ROW_CUSTOM)
         info.name = name;
-    const struct settings_entry *entry = row == ROW_CUSTOM ? NULL : find_entry(settings, row);
-    const char *current = effective(settings, row, entry, &current_number);
+    const struct settings_entry *entry = row == SETTINGS_ROW_CUSTOM ? NULL : settings_find_entry(settings, row);
+    const char *current = settings_effective(settings, row, entry, &current_number);
     *ret_status = setting_value_parse(&info, text, current, canonical, &number, err);
     if (*ret_status != SQ_OK)
         return NULL;
@@ -416,12 +417,13 @@ static struct setting_value *read_value(const struct settings *settings, size_t 
 static struct setting_value *copy_reset_value(const struct settings *settings, size_t row, const char *name,
                                               sq_status *ret_status, struct sq_error *err)
 {
-    const struct settings_entry *entry = row == ROW_CUSTOM ? find_custom(settings, name) : find_entry(settings, row);
-    const struct setting_value *startup = entry != NULL ? entry->layers[LAYER_STARTUP] : NULL;
+    const struct settings_entry *entry =
+        row == SETTINGS_ROW_CUSTOM ? settings_find_custom(settings, name) : settings_find_entry(settings, row);
+    const struct setting_value *startup = entry != NULL ? entry->layers[SETTINGS_LAYER_STARTUP] : NULL;
     struct setting_value *value;
     if (startup != NULL)
         value = make_value(startup->text, startup->number);
-    else if (row == ROW_CUSTOM)
+    else if (row == SETTINGS_ROW_CUSTOM)
         value = make_value("", 0);
     else
         value = make_value(setting_infos[row].default_text, setting_infos[row].default_number);
@@ -437,8 +439,8 @@ sq_status settings_set(struct settings *settings, const char *name, const char *
     sq_status status = SQ_OK;
     struct setting_value *stored = NULL;
     sq_assert(name != NULL);
-    SQ_TRY(find_row(name, &row, err));
-    unsigned flags = row == ROW_CUSTOM ? 0 : setting_infos[row].flags;
+    SQ_TRY(settings_find_row(name, &row, err));
+    unsigned flags = row == SETTINGS_ROW_CUSTOM ? 0 : setting_infos[row].flags;
     if ((flags & SETTING_READ_ONLY) != 0)
         return sq_fail_sql(err, SQ_SQL, "55P02", "parameter \"%s\" cannot be changed", setting_infos[row].name);
     bool is_transaction = (flags & SETTING_TRANSACTION) != 0;
@@ -453,20 +455,20 @@ sq_status settings_set(struct settings *settings, const char *name, const char *
         free(stored);
         return SQ_OK;
     }
-    return store(settings, row, name, is_local ? LAYER_LOCAL : LAYER_SESSION, stored, err);
+    return store(settings, row, name, is_local ? SETTINGS_LAYER_LOCAL : SETTINGS_LAYER_SESSION, stored, err);
 }
 
 sq_status settings_set_startup(struct settings *settings, const char *name, const char *value, struct sq_error *err)
 {
     size_t row;
     sq_status status;
-    SQ_TRY(find_row(name, &row, err));
-    if (row != ROW_CUSTOM && (setting_infos[row].flags & SETTING_READ_ONLY) != 0)
+    SQ_TRY(settings_find_row(name, &row, err));
+    if (row != SETTINGS_ROW_CUSTOM && (setting_infos[row].flags & SETTING_READ_ONLY) != 0)
         return sq_fail_sql(err, SQ_SQL, "55P02", "parameter \"%s\" cannot be changed", setting_infos[row].name);
     struct setting_value *stored = read_value(settings, row, name, value, &status, err);
     if (stored == NULL)
         return status;
-    return store(settings, row, name, LAYER_STARTUP, stored, err);
+    return store(settings, row, name, SETTINGS_LAYER_STARTUP, stored, err);
 }
 
 sq_status settings_assign(struct settings *settings, enum setting_id id, const char *value, struct sq_error *err)
@@ -484,7 +486,7 @@ sq_status settings_assign(struct settings *settings, enum setting_id id, const c
     struct setting_value *stored = make_value(text, number);
     if (stored == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a setting");
-    return store(settings, id, NULL, LAYER_STARTUP, stored, err);
+    return store(settings, id, NULL, SETTINGS_LAYER_STARTUP, stored, err);
 }
 
 sq_status settings_reset(struct settings *settings, const char *name, struct sq_error *err)
@@ -498,10 +500,10 @@ sq_status settings_reset_all(struct settings *settings, struct sq_error *err)
         SQ_TRY(undo_reserve(settings, (size_t)settings->entry_count * 2, err));
     for (size_t i = 0; i < settings->entry_count; i++) {
         struct settings_entry *entry = &settings->entries[i];
-        if (entry->row != ROW_CUSTOM && (setting_infos[entry->row].flags & SETTING_TRANSACTION) != 0)
+        if (entry->row != SETTINGS_ROW_CUSTOM && (setting_infos[entry->row].flags & SETTING_TRANSACTION) != 0)
             continue;
-        change_layer(settings, entry, LAYER_SESSION, NULL);
-        change_layer(settings, entry, LAYER_LOCAL, NULL);
+        change_layer(settings, entry, SETTINGS_LAYER_SESSION, NULL);
+        change_layer(settings, entry, SETTINGS_LAYER_LOCAL, NULL);
     }
     if (!settings->is_in_transaction)
         compact(settings);
@@ -512,12 +514,13 @@ sq_status settings_show(const struct settings *settings, const char *name, const
                         const char **ret_value, struct sq_error *err)
 {
     const struct setting_info *info = find_info(name);
-    size_t row = info != NULL ? row_of(info) : ROW_CUSTOM;
-    const struct settings_entry *entry = info != NULL ? find_entry(settings, row) : find_custom(settings, name);
+    size_t row = info != NULL ? row_of(info) : SETTINGS_ROW_CUSTOM;
+    const struct settings_entry *entry =
+        info != NULL ? settings_find_entry(settings, row) : settings_find_custom(settings, name);
     int64_t number;
     if (info == NULL && entry == NULL)
         return fail_unknown(name, err);
-    *ret_value = effective(settings, row, entry, &number);
+    *ret_value = settings_effective(settings, row, entry, &number);
     if (ret_name != NULL)
         *ret_name = info != NULL ? info->name : entry->name;
     return SQ_OK;
@@ -527,7 +530,7 @@ const char *settings_text(const struct settings *settings, enum setting_id id)
 {
     int64_t number;
     sq_assert(id < SETTING_NAMED_COUNT);
-    return effective(settings, id, find_entry(settings, id), &number);
+    return settings_effective(settings, id, settings_find_entry(settings, id), &number);
 }
 
 int64_t settings_int64(const struct settings *settings, enum setting_id id)
@@ -537,7 +540,7 @@ int64_t settings_int64(const struct settings *settings, enum setting_id id)
     bool is_present = (settings->present[id / 64] >> id % 64 & 1) != 0;
     if (SQ_LIKELY(!is_present && (setting_infos[id].flags & SETTING_TRANSACTION) == 0))
         return setting_infos[id].default_number;
-    (void)effective(settings, id, find_entry(settings, id), &number);
+    (void)settings_effective(settings, id, settings_find_entry(settings, id), &number);
     return number;
 }
 
@@ -561,7 +564,7 @@ static void end_transaction(struct settings *settings)
     settings->savepoint_count = 0;
     settings->is_in_transaction = false;
     for (size_t i = 0; i < settings->entry_count; i++)
-        free(exchange(settings, &settings->entries[i], LAYER_LOCAL, NULL));
+        free(exchange(settings, &settings->entries[i], SETTINGS_LAYER_LOCAL, NULL));
     compact(settings);
 }
 
@@ -576,7 +579,7 @@ static void undo_back_to(struct settings *settings, size_t kept_count)
 {
     while (settings->undo_count > kept_count) {
         struct settings_undo *undo = &settings->undo[--settings->undo_count];
-        if (undo->kind == UNDO_CHANGE) {
+        if (undo->kind == SETTINGS_UNDO_CHANGE) {
             sq_assert(undo->entry_index < settings->entry_count);
             free(exchange(settings, &settings->entries[undo->entry_index], undo->layer, undo->former));
         } else {
@@ -604,7 +607,7 @@ sq_status settings_savepoint(struct settings *settings, const char *name, struct
     char *copy = strdup(name);
     if (copy == NULL)
         return sq_fail(err, SQ_NOMEM, "out of memory for a savepoint");
-    settings->undo[settings->undo_count++] = (struct settings_undo){.kind = UNDO_SAVEPOINT, .savepoint = copy};
+    settings->undo[settings->undo_count++] = (struct settings_undo){.kind = SETTINGS_UNDO_SAVEPOINT, .savepoint = copy};
     settings->savepoint_count++;
     return SQ_OK;
 }
@@ -613,7 +616,7 @@ sq_status settings_savepoint(struct settings *settings, const char *name, struct
 static size_t find_savepoint(const struct settings *settings, const char *name)
 {
     for (size_t i = settings->undo_count; i-- > 0;) {
-        if (settings->undo[i].kind == UNDO_SAVEPOINT && strcasecmp(settings->undo[i].savepoint, name) == 0)
+        if (settings->undo[i].kind == SETTINGS_UNDO_SAVEPOINT && strcasecmp(settings->undo[i].savepoint, name) == 0)
             return i;
     }
     return SIZE_MAX;
@@ -629,7 +632,7 @@ void settings_release(struct settings *settings, const char *name)
     size_t start = segment_start(settings, index), kept = index;
     for (size_t i = index; i < settings->undo_count; i++) {
         struct settings_undo *undo = &settings->undo[i];
-        bool is_savepoint = undo->kind == UNDO_SAVEPOINT;
+        bool is_savepoint = undo->kind == SETTINGS_UNDO_SAVEPOINT;
         if (is_savepoint || undo_has(settings, start, kept, undo->entry_index, undo->layer)) {
             settings->savepoint_count -= is_savepoint;
             undo_done(undo);
@@ -645,67 +648,4 @@ void settings_rollback_to(struct settings *settings, const char *name)
     size_t index = find_savepoint(settings, name);
     if (index != SIZE_MAX)
         undo_back_to(settings, index + 1);
-}
-
-/* --- walking --- */
-
-static void fill_row(const struct settings *settings, size_t row, const struct settings_entry *entry,
-                     struct settings_row *ret_row)
-{
-    int64_t number;
-    ret_row->value = effective(settings, row, entry, &number);
-    ret_row->name = row != ROW_CUSTOM ? setting_infos[row].name : entry->name;
-    ret_row->description = row != ROW_CUSTOM ? setting_infos[row].description : "";
-    ret_row->is_reported = row != ROW_CUSTOM && (setting_infos[row].flags & SETTING_REPORTED) != 0;
-}
-
-/* The row whose name comes next behind that of `previous` (setting_count: the first); setting_count: none. */
-static size_t next_by_name(size_t previous)
-{
-    size_t best = setting_count;
-    for (size_t row = 0; row < setting_count; row++) {
-        if (previous < setting_count && strcasecmp(setting_infos[row].name, setting_infos[previous].name) <= 0)
-            continue;
-        if (best == setting_count || strcasecmp(setting_infos[row].name, setting_infos[best].name) < 0)
-            best = row;
-    }
-    return best;
-}
-
-/* The cursor: 0 at the start; 1 + row behind a row; 1 + setting_count + index of the next entry among the customs. */
-bool settings_next(const struct settings *settings, size_t *cursor, struct settings_row *ret_row)
-{
-    size_t entry_index = 0;
-    if (*cursor <= setting_count) {
-        size_t row = next_by_name(*cursor == 0 ? setting_count : *cursor - 1);
-        if (row < setting_count) {
-            fill_row(settings, row, find_entry(settings, row), ret_row);
-            *cursor = 1 + row;
-            return true;
-        }
-    } else {
-        entry_index = *cursor - 1 - setting_count;
-    }
-    for (; entry_index < settings->entry_count; entry_index++) {
-        if (settings->entries[entry_index].row == ROW_CUSTOM) {
-            fill_row(settings, ROW_CUSTOM, &settings->entries[entry_index], ret_row);
-            *cursor = 1 + setting_count + entry_index + 1;
-            return true;
-        }
-    }
-    *cursor = 1 + setting_count + entry_index;
-    return false;
-}
-
-bool settings_next_changed(struct settings *settings, struct settings_row *ret_row)
-{
-    for (size_t word = 0; word < 2; word++) {
-        if (settings->changed[word] == 0)
-            continue;
-        size_t row = 64 * word + (size_t)__builtin_ctzll(settings->changed[word]);
-        mark_row(settings->changed, row, false);
-        fill_row(settings, row, find_entry(settings, row), ret_row);
-        return true;
-    }
-    return false;
 }

@@ -46,6 +46,11 @@ enum setting_id {
     SETTING_SERVER_ENCODING,
     SETTING_SERVER_VERSION,
     SETTING_SESSION_AUTHORIZATION,
+    SETTING_SQLD_CONSISTENCY, /* position.h */
+    SETTING_SQLD_MIN_POSITION,
+    SETTING_SQLD_REPLICA_TRANSACTIONS,
+    SETTING_SQLD_REPLICA_WAIT_ACTION,
+    SETTING_SQLD_REPLICA_WAIT_TIMEOUT,
     SETTING_STANDARD_CONFORMING_STRINGS,
     SETTING_STATEMENT_TIMEOUT,
     SETTING_SYNCHRONOUS_COMMIT,
@@ -84,6 +89,10 @@ enum setting_synchronous {
     SETTING_SYNCHRONOUS_REMOTE_APPLY,
 };
 
+/* Of sqld.replica_transactions and sqld.replica_wait_action. */
+enum setting_replica_transactions { SETTING_TRANSACTIONS_DELEGATE = 0, SETTING_TRANSACTIONS_MOVE };
+enum setting_wait_action { SETTING_WAIT_ERROR = 0, SETTING_WAIT_DELEGATE };
+
 enum settings_scope { SETTINGS_SESSION = 0, SETTINGS_LOCAL };
 
 enum {
@@ -91,6 +100,7 @@ enum {
     SETTINGS_VALUE_BYTES_MAX = 4096,
     SETTINGS_CUSTOM_MAX = 64,       /* names with a dot in one session */
     SETTINGS_SAVEPOINT_MAX = 10000, /* savepoints inside each other that settings remember */
+    SETTINGS_WORDS = 3,             /* of 64 bits: rows of the table */
 };
 
 struct settings_entry;
@@ -103,9 +113,13 @@ struct settings {
     uint32_t savepoint_count; /* savepoints among the undo records */
     uint16_t entry_count, entry_capacity;
     bool is_in_transaction;
-    uint32_t revision;   /* other than before whenever a value in force may be another */
-    uint64_t present[2]; /* bit per table row: has an entry */
-    uint64_t changed[2]; /* bit per table row: reported setting whose client does not know the value */
+    bool reports_all;                 /* settings_report_all() */
+    bool has_changed_own;             /* one of the user's own is to be reported */
+    bool tracks_unsent;               /* settings_track_unsent() */
+    uint32_t revision;                /* other than before whenever a value in force may be another */
+    uint64_t present[SETTINGS_WORDS]; /* bit per table row: has an entry */
+    uint64_t changed[SETTINGS_WORDS]; /* bit per table row: reported setting whose client does not know the value */
+    uint64_t unsent[SETTINGS_WORDS];  /* bit per table row: the other server does not know the value */
 };
 
 void settings_init(struct settings *settings);
@@ -160,6 +174,7 @@ struct settings_row {
     const char *value;
     const char *description; /* "" for the user's own */
     bool is_reported;        /* goes to the client as ParameterStatus */
+    bool is_local;           /* the value ends with the transaction */
 };
 
 /* SHOW ALL, in the order of names, the user's own last: `size_t at = 0; while (settings_next(s, &at, &row)) …`. */
@@ -170,7 +185,29 @@ bool settings_next(const struct settings *settings, size_t *cursor, struct setti
 bool settings_next_changed(struct settings *settings, struct settings_row *ret_row);
 static inline bool settings_has_changed(const struct settings *settings)
 {
-    return (settings->changed[0] | settings->changed[1]) != 0;
+    return (settings->changed[0] | settings->changed[1] | settings->changed[2]) != 0 || settings->has_changed_own;
 }
+
+/* --- Two servers that keep a session's settings in step: a replica's session, and the one that it has at the primary --- */
+
+/* At the primary: from here on every setting is reported, the user's own too, but for those that are the server's or end with
+ * a transaction by nature (transaction_…). What is in force now is not reported again. */
+void settings_report_all(struct settings *settings);
+
+/* At the replica: the start-up values, to open the session at the primary with: `size_t at = 0; while (settings_next_startup(…)) …`. */
+bool settings_next_startup(const struct settings *settings, size_t *cursor, struct settings_row *ret_row);
+/* From here on it is remembered which settings the primary does not know; at first all that have another value than the
+ * start-up one. Without is_on: no longer. */
+void settings_track_unsent(struct settings *settings, bool is_on);
+/* The primary has this value (NULL: nobody knows): if another one is in force here, it is to be sent. */
+void settings_expect(struct settings *settings, const char *name, const char *value);
+/* The next one of them; it counts as sent from then on. */
+bool settings_next_unsent(struct settings *settings, struct settings_row *ret_row);
+/* The primary has reported a value: it is in force here, too, as if the client had SET it, and counts as sent. Settings that
+ * are not known here, or are this server's own, are passed over. SQ_NOMEM, SQ_LIMIT: it is not in force. */
+SQ_MUST_USE sq_status settings_mirror(struct settings *settings, const char *name, const char *value,
+                                      struct sq_error *err);
+/* Names of the savepoints that are open, the outermost first: `size_t at = 0; while ((name = …) != NULL) …`. */
+const char *settings_next_savepoint(const struct settings *settings, size_t *cursor);
 
 #endif

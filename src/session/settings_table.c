@@ -52,6 +52,18 @@ static const struct setting_word interval_words[] = {
     {NULL, 0, false, false},
 };
 
+static const struct setting_word transactions_words[] = {
+    {"delegate", SETTING_TRANSACTIONS_DELEGATE, false, false},
+    {"move", SETTING_TRANSACTIONS_MOVE, false, false},
+    {NULL, 0, false, false},
+};
+
+static const struct setting_word wait_action_words[] = {
+    {"error", SETTING_WAIT_ERROR, false, false},
+    {"delegate", SETTING_WAIT_DELEGATE, false, false},
+    {NULL, 0, false, false},
+};
+
 static const struct setting_word only_on[] = {
     {"on", 1, false, false},
     {"off", 0, false, true},
@@ -130,6 +142,19 @@ const struct setting_info setting_infos[] = {
              "PostgreSQL's version whose protocol is spoken, and the server's own."),
     [SETTING_SESSION_AUTHORIZATION] =
         TEXT("session_authorization", "", SETTING_REPORTED | SETTING_READ_ONLY, NULL, "The user of this session."),
+    [SETTING_SQLD_CONSISTENCY] =
+        TEXT("sqld.consistency", "session", 0, setting_canon_consistency,
+             "What reads on a replica are sure to see: local, session, bounded(milliseconds) or strong."),
+    [SETTING_SQLD_MIN_POSITION] =
+        TEXT("sqld.min_position", "", 0, setting_canon_position, "A position that reads wait for; see sqld.position."),
+    [SETTING_SQLD_REPLICA_TRANSACTIONS] = ENUM(
+        "sqld.replica_transactions", "delegate", SETTING_TRANSACTIONS_DELEGATE, 0, transactions_words,
+        "Whether transactions on a replica are at the primary from BEGIN on, or move there with their first write."),
+    [SETTING_SQLD_REPLICA_WAIT_ACTION] =
+        ENUM("sqld.replica_wait_action", "error", SETTING_WAIT_ERROR, 0, wait_action_words,
+             "What becomes of a read that a replica is too old for: an error, or it is done at the primary."),
+    [SETTING_SQLD_REPLICA_WAIT_TIMEOUT] = DURATION("sqld.replica_wait_timeout", "0", 0, 0,
+                                                   "How long a read waits for a replica that is behind; 0: for ever."),
     [SETTING_STANDARD_CONFORMING_STRINGS] = BOOL_FIXED("standard_conforming_strings", on, SETTING_REPORTED, only_on,
                                                        "Backslashes in strings are ordinary characters."),
     [SETTING_STATEMENT_TIMEOUT] = DURATION("statement_timeout", "0", 0, 0, "Longest time a statement may run."),

@@ -15,14 +15,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "engine/database.h"
 #include "metrics/metrics.h"
+#include "repl/node.h"
 #include "session/native_internal.h"
 #include "session/session_internal.h"
+#include "session/walsender.h"
 
 enum {
     CANCEL_WAIT_US = 10 * SQ_US_PER_S, /* the longest that a cancel request waits for its session to look */
@@ -38,7 +41,8 @@ static sq_status fail_fatal(sq_status status, struct sq_error *err)
 /* Tells the client what we do not speak: NegotiateProtocolVersion. */
 static void negotiate(struct session *session, const struct pgwire_startup *startup)
 {
-    size_t option_count = startup->option_count - (session->native_asked.is_asked ? 1 : 0);
+    size_t known_count = (size_t)session->native_asked.is_asked + (size_t)session->delegated_asked.is_asked;
+    size_t option_count = startup->option_count - known_count;
     if (startup->version == PGWIRE_VERSION_3_0 && option_count == 0)
         return;
     size_t offset = pgwire_put_negotiate_begin(session->out, PGWIRE_VERSION_3_0, option_count);
@@ -46,7 +50,8 @@ static void negotiate(struct session *session, const struct pgwire_startup *star
     struct pgwire_text name;
     struct pgwire_text value;
     while (pgwire_parameters_next(&parameters, &name, &value)) {
-        if (pgwire_parameter_is_option(&name) && strcmp(name.data, NATIVE_OPTION) != 0)
+        if (pgwire_parameter_is_option(&name) && strcmp(name.data, NATIVE_OPTION) != 0 &&
+            strcmp(name.data, DELEGATED_OPTION) != 0)
             pgwire_put_negotiate_option(session->out, name.data, name.length);
     }
     pgwire_end(session->out, offset);
@@ -184,11 +189,44 @@ static sq_status take_native(struct session *session, const struct pgwire_text *
     return SQ_OK;
 }
 
+static bool is_one_of(const char *text, const char *const *words, size_t count)
+{
+    size_t at = 0;
+    while (at < count && strcasecmp(text, words[at]) != 0)
+        at++;
+    return at < count;
+}
+
+/* Manual, "Streaming Replication Protocol": a boolean, or `database` for logical replication. */
+static sq_status take_replication(struct session *session, const char *value, struct sq_error *err)
+{
+    if (strcasecmp(value, "database") == 0)
+        return sq_fail_sql(err, SQ_INVALID, "0A000", "logical replication is not supported");
+    static const char *const yes[] = {"true", "yes", "on", "1", "t", "y"};
+    static const char *const no[] = {"false", "no", "off", "0", "f", "n"};
+    bool is_on = is_one_of(value, yes, sizeof(yes) / sizeof(yes[0]));
+    if (!is_on && !is_one_of(value, no, sizeof(no) / sizeof(no[0])))
+        return sq_fail_sql(err, SQ_INVALID, "22023", "invalid value for start-up parameter \"replication\": \"%.63s\"",
+                           value);
+    session->is_replication = is_on;
+    return SQ_OK;
+}
+
+/* A replica opens the session for one of its own. */
+static sq_status take_delegated(struct session *session, const struct pgwire_text *value, struct sq_error *err)
+{
+    if (session->delegated_asked.is_asked || !delegated_parse(value->data, &session->delegated_asked))
+        return sq_fail(err, SQ_PROTOCOL, "invalid value for start-up parameter \"" DELEGATED_OPTION "\"");
+    return SQ_OK;
+}
+
 static sq_status take_parameter(struct session *session, const struct pgwire_text *name,
                                 const struct pgwire_text *value, struct sq_error *err)
 {
     if (strcmp(name->data, NATIVE_OPTION) == 0)
         return take_native(session, value, err);
+    if (strcmp(name->data, DELEGATED_OPTION) == 0)
+        return take_delegated(session, value, err);
     if (pgwire_parameter_is_option(name))
         return SQ_OK;
     if (strcmp(name->data, "user") == 0)
@@ -201,9 +239,7 @@ static sq_status take_parameter(struct session *session, const struct pgwire_tex
     if (strcmp(name->data, "options") == 0)
         return take_options(session, value->data, err);
     if (strcmp(name->data, "replication") == 0) {
-        if (strcmp(value->data, "false") == 0 || strcmp(value->data, "off") == 0 || strcmp(value->data, "0") == 0)
-            return SQ_OK;
-        return sq_fail_sql(err, SQ_INVALID, "0A000", "replication connections are not supported");
+        return take_replication(session, value->data, err);
     }
     return settings_set_startup(&session->settings, name->data, value->data, err);
 }
@@ -220,6 +256,7 @@ static sq_status take_server_defaults(struct session *session, struct sq_error *
         {"lock_timeout", config->lock_timeout_us},
         {"idle_in_transaction_session_timeout", config->idle_in_transaction_session_timeout_us},
         {"idle_session_timeout", config->idle_session_timeout_us},
+        {"sqld.replica_wait_timeout", config->replica_wait_timeout_us},
     };
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
         if (limits[i].us == 0)
@@ -230,6 +267,24 @@ static sq_status take_server_defaults(struct session *session, struct sq_error *
         SQ_TRY(settings_set_startup(&session->settings, limits[i].name, text, err));
     }
     return SQ_OK;
+}
+
+/* The primary gets the packet as it is. */
+static sq_status keep_packet(struct session *session, const struct pgwire_startup_frame *frame, struct sq_error *err)
+{
+    uint8_t *body = malloc(frame->body_length + 1);
+    if (body == NULL)
+        return sq_fail(err, SQ_NOMEM, "out of memory at start-up");
+    memcpy(body, frame->body, frame->body_length);
+    session->startup_packet = *frame;
+    session->startup_packet.body = session->startup_bytes = body;
+    return SQ_OK;
+}
+
+void startup_forget(struct session *session)
+{
+    free(session->startup_bytes);
+    session->startup_bytes = NULL;
 }
 
 static sq_status take_startup(struct session *session, const struct pgwire_startup_frame *frame, struct sq_error *err)
@@ -244,8 +299,10 @@ static sq_status take_startup(struct session *session, const struct pgwire_start
         SQ_TRY(take_parameter(session, &name, &value, err));
     if (session->user == NULL || session->user[0] == '\0')
         return sq_fail_sql(err, SQ_INVALID, "28000", "no PostgreSQL user name specified in startup packet");
+    if (session->delegated_asked.is_asked && session->native_asked.is_asked)
+        return sq_fail(err, SQ_PROTOCOL, "a session in native mode cannot be delegated");
     negotiate(session, &startup);
-    return SQ_OK;
+    return remote_native_is_wanted(session) ? keep_packet(session, frame, err) : SQ_OK;
 }
 
 static void take_cancel(struct session *session, const struct pgwire_startup_frame *frame)
@@ -402,10 +459,27 @@ static void prepare_native(struct session *session)
     context->function_count = 0;
 }
 
+/* A replica's session has no database, and no service: nothing is admitted or counted. */
+static sq_status open_replication(struct session *session, struct sq_error *err)
+{
+    if (session->native_asked.is_asked)
+        return sq_fail_sql(err, SQ_INVALID, "0A000", "native mode has no replication");
+    SQ_TRY(set_database_name(session, "replication", err));
+    SQ_TRY(walsender_new(session, err, &session->walsender));
+    SQ_TRY(settings_assign(&session->settings, SETTING_SESSION_AUTHORIZATION, session->user, err));
+    session_registry_label(session->host->sessions, &session->entry, session->user, session->database_name,
+                           settings_text(&session->settings, SETTING_APPLICATION_NAME));
+    return SQ_OK;
+}
+
 static sq_status open_session(struct session *session, struct sq_error *err)
 {
-    SQ_TRY(choose_database(session, err));
     session->context.role = session->user;
+    if (session->host->node != NULL && repl_node_role(session->host->node) != REPL_PRIMARY)
+        SQ_TRY(settings_assign(&session->settings, SETTING_IN_HOT_STANDBY, "on", err));
+    if (session->is_replication)
+        return open_replication(session, err);
+    SQ_TRY(choose_database(session, err));
     if (session->native_asked.is_asked)
         prepare_native(session);
     SQ_TRY(session->host->factory->make_cb(session->host->factory, &session->context, err, &session->service));
@@ -413,6 +487,8 @@ static sq_status open_session(struct session *session, struct sq_error *err)
         SQ_TRY(native_start(session, err));
         SQ_TRY(native_outcome_begin(session, err));
     }
+    if (session->delegated_asked.is_asked)
+        SQ_TRY(delegated_start(session, err));
     notify_listener_set_database(&session->listener, session->context.database);
     SQ_TRY(settings_assign(&session->settings, SETTING_SESSION_AUTHORIZATION, session->user, err));
     session_registry_label(session->host->sessions, &session->entry, session->user, session->database_name,
@@ -423,12 +499,16 @@ static sq_status open_session(struct session *session, struct sq_error *err)
 void startup_finish(struct session *session)
 {
     struct sq_error err;
-    sq_status status = open_session(session, &err);
+    bool is_relayed = session->startup_bytes != NULL;
+    sq_status status = is_relayed ? remote_native_start(session, &err) : open_session(session, &err);
+    startup_forget(session);
     if (status != SQ_OK) {
         (void)fail_fatal(status, &err);
         session_fail(session, &err);
         return;
     }
+    if (is_relayed)
+        return;
     pgwire_put_authentication_ok(session->out);
     struct settings_row row;
     while (settings_next_changed(&session->settings, &row))

@@ -1,4 +1,4 @@
-/* session/tables.c: SHOW ALL, SHOW connections, databases, memory, metrics, config. */
+/* session/tables.c: SHOW ALL, SHOW connections, databases, memory, metrics, config, replication, node. */
 #include "session/tables.h"
 
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "engine/database.h"
 #include "metrics/metrics.h"
+#include "repl/report.h"
 #include "sched/scheduler.h"
 #include "session/session_internal.h"
 
@@ -174,6 +175,68 @@ static sq_status put_config(struct session *session, struct sq_buf *out, struct 
     return status;
 }
 
+static void put_seconds(struct sq_buf *out, int64_t us)
+{
+    if (us < 0)
+        sq_buf_put_text(out, ",null");
+    else
+        sq_buf_printf(out, ",%.6f", (double)us / SQ_US_PER_S);
+}
+
+static void put_replication_row(void *context, const struct repl_report_row *row)
+{
+    struct sq_buf *out = context;
+    put_text(out, true, row->is_upstream ? "primary" : "replica");
+    put_text(out, false, row->name);
+    put_text(out, false, row->address);
+    put_text(out, false, row->database);
+    put_text(out, false, row->state);
+    put_integer(out, (int64_t)row->timeline);
+    put_integer(out, (int64_t)row->end_txid);
+    put_integer(out, (int64_t)row->sent_txid);
+    put_integer(out, (int64_t)row->written_txid);
+    put_integer(out, (int64_t)row->durable_txid);
+    put_integer(out, (int64_t)row->applied_txid);
+    put_integer(out, (int64_t)row->lag_transactions);
+    put_integer(out, (int64_t)row->lag_bytes);
+    put_seconds(out, row->lag_us);
+    put_text(out, false, row->reason);
+    end_row(out);
+}
+
+static sq_status put_replication(struct session *session, struct sq_buf *out, struct sq_error *err)
+{
+    (void)err;
+    if (session->host->node != NULL)
+        repl_node_report(session->host->node, out, put_replication_row);
+    return SQ_OK;
+}
+
+static void put_node_row(void *context, const struct repl_report_node *self)
+{
+    struct sq_buf *out = context;
+    char system_id[24];
+    snprintf(system_id, sizeof(system_id), "%llu", (unsigned long long)self->system_id);
+    put_text(out, true, self->role);
+    put_integer(out, (int64_t)self->timeline);
+    put_integer(out, (int64_t)self->seen_timeline);
+    put_text(out, false, system_id);
+    put_text(out, false, self->primary);
+    put_text(out, false, self->host);
+    put_text(out, false, self->state);
+    put_text(out, false, self->failure);
+    put_integer(out, (int64_t)self->replica_count);
+    end_row(out);
+}
+
+static sq_status put_node(struct session *session, struct sq_buf *out, struct sq_error *err)
+{
+    (void)err;
+    if (session->host->node != NULL)
+        repl_node_report_self(session->host->node, out, put_node_row);
+    return SQ_OK;
+}
+
 static const struct session_table tables[] = {
     {"all", {"name", "setting", "description"}, put_settings},
     {"connections",
@@ -182,6 +245,13 @@ static const struct session_table tables[] = {
     {"databases", {"name", "bytes", "connections", "waiting_writers"}, put_databases},
     {"memory", {"name", "bytes"}, put_memory},
     {"metrics", {"name", "value", "description"}, put_metrics},
+    {"replication",
+     {"role", "name", "address", "database", "state", "timeline", "end_txid", "sent_txid", "written_txid",
+      "durable_txid", "applied_txid", "lag_transactions", "lag_bytes", "lag_seconds", "reason"},
+     put_replication},
+    {"node",
+     {"role", "timeline", "seen_timeline", "system_identifier", "primary", "host", "state", "failure", "replicas"},
+     put_node},
     {"config", {"option", "value", "source", "description"}, put_config},
 };
 

@@ -10,7 +10,7 @@
 struct session;
 struct sq_buf;
 
-enum { SESSION_TABLE_COLUMNS_MAX = 12 };
+enum { SESSION_TABLE_COLUMNS_MAX = 15 };
 
 struct session_table {
     const char *name;                                   /* SHOW name */

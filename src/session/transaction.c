@@ -74,6 +74,8 @@ sq_status transaction_before_statement(struct session *session, const struct pre
 static sq_status transaction_ended(struct session *session, bool is_committed, struct sq_error *err)
 {
     session->txn = SESSION_TXN_NONE;
+    session->has_committed = session->has_committed || is_committed;
+    remote_note_end(session);
     if (is_committed)
         settings_commit(&session->settings);
     else
@@ -108,8 +110,11 @@ sq_status transaction_began(struct session *session, const struct command_begin 
 
 void transaction_after_statement(struct session *session, const struct prepared *prepared)
 {
-    (void)prepared;
+    if (session->is_txn_remote)
+        return; /* nothing that is done here is a part of it */
     bool is_open = service_is_in_transaction(session->service);
+    if (prepared != NULL && !prepared->is_readonly && !is_open)
+        session->has_committed = true;
     struct sq_error err;
     sq_status status = SQ_OK;
     switch (session->txn) {
@@ -136,7 +141,7 @@ void transaction_after_statement(struct session *session, const struct prepared 
 
 void transaction_after_error(struct session *session)
 {
-    if (session->service == NULL)
+    if (session->service == NULL || session->is_txn_remote)
         return;
     struct sq_error err;
     sq_status status = SQ_OK;

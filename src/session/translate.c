@@ -46,6 +46,10 @@ static sq_status put_show(struct session *session, const char *name, struct sq_b
         put_table(out, table);
         return SQ_OK;
     }
+    if (name != NULL && strcmp(name, "sqld.position") == 0) {
+        sq_buf_put_text(out, "SELECT sqld_position() AS \"sqld.position\"");
+        return SQ_OK;
+    }
     const char *spelled = NULL;
     const char *value = NULL;
     SQ_TRY(settings_show(&session->settings, name, &spelled, &value, err));
