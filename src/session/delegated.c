@@ -117,6 +117,16 @@ void delegated_after_ready(struct session *session)
     session->has_committed = false;
 }
 
+void delegated_put_own_setting(struct session *session, const struct settings_row *row)
+{
+    size_t message = pgwire_begin(session->out, PGWIRE_PARAMETER_STATUS);
+    sq_buf_put_cstr(session->out, row->name);
+    if (row->has_value)
+        sq_buf_put_u8(session->out, '=');
+    sq_buf_put_cstr(session->out, row->value);
+    pgwire_end(session->out, message);
+}
+
 /* --- Positions ----------------------------------------------------------------------------------------------------- */
 
 void delegated_report(struct session *session)

@@ -17,6 +17,7 @@
 
 struct engine_durability;
 struct session;
+struct settings_row;
 
 /* The start-up parameter, whose value is "1 key=HEX", and the ParameterStatus that tells positions. */
 #define DELEGATED_OPTION "_pq_.sqld_replica"
@@ -40,6 +41,8 @@ void delegated_before_ready(struct session *session);
 void delegated_after_ready(struct session *session);
 /* The output has grown since session->output_mark. */
 void delegated_note_output(struct session *session);
+/* One of the user's own settings has another value, or none any more. */
+void delegated_put_own_setting(struct session *session, const struct settings_row *row);
 /* While nothing is done: reports a position that was not known yet. */
 void delegated_report(struct session *session);
 /* The client has said goodbye: it has had all its answers. */

@@ -32,6 +32,7 @@ struct portal {
     bool is_hold;   /* survives its transaction */
     bool is_binary; /* DECLARE BINARY: all columns, whatever FETCH asks for */
     bool is_remote; /* it is the primary's: here is only its name */
+    bool is_bound;  /* of such a one: the primary has said so */
     struct pgwire_formats
         raw_formats;      /* Bind's, kept for FETCH and EXECUTE, whose columns are not known before they run */
     struct portal *child; /* what an EXECUTE runs; owned */

@@ -291,6 +291,33 @@ sq_status prepared_new_remote(struct session *session, const char *text, size_t 
     return SQ_OK;
 }
 
+void prepared_note_told(struct prepared *prepared, const struct pgwire_row_description *description)
+{
+    struct pgwire_fields fields = description->fields;
+    size_t count = fields.count;
+    uint32_t *oids = sq_arena_calloc(&prepared->arena, count + 1, sizeof(*oids));
+    struct pgwire_field field;
+    if (oids == NULL || prepared->told_oids != NULL)
+        return;
+    for (size_t i = 0; pgwire_fields_next(&fields, &field); i++)
+        oids[i] = field.type_oid;
+    prepared->told_oids = oids;
+    prepared->told_count = count;
+}
+
+sq_status prepared_take_told(struct prepared *prepared, const struct prepared *former, struct sq_error *err)
+{
+    if (former->told_oids == NULL)
+        return SQ_OK;
+    if (former->told_count != prepared->column_count)
+        return engine_statement_fail_changed(err);
+    for (size_t i = 0; i < prepared->column_count; i++)
+        prepared->column_oids[i] = former->told_oids[i];
+    prepared->is_frozen = prepared->is_announced = true;
+    prepared->cache = NULL; /* what was told binds this client's statement only */
+    return SQ_OK;
+}
+
 /* --- Found again ------------------------------------------------------------------------------------------------ */
 
 /* Statements whose compilation depends on nothing but text and schema, does nothing by itself, and is worth keeping. */
@@ -351,6 +378,7 @@ static void renew(struct prepared *prepared)
 {
     prepared->ref_count = 1;
     prepared->is_announced = false;
+    prepared->remote_generation = 0; /* that was another name */
     reset_columns(prepared);
     for (size_t i = 0; i < prepared->parameter_count; i++) {
         if (!prepared->is_parameter_declared[i])

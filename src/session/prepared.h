@@ -20,6 +20,7 @@
 #include "session/command.h"
 #include "session/statement_cache.h"
 
+struct pgwire_row_description;
 struct sq_buf;
 struct session;
 
@@ -36,6 +37,8 @@ struct prepared {
     const char *tag; /* fixed command tag, or NULL: from the shape and the row count */
 
     bool is_remote;             /* not compiled: the primary has it, and knows what it is */
+    const uint32_t *told_oids;  /* of a remote one: what the client was told of its columns, told_count of them; or NULL */
+    size_t told_count;
     uint64_t remote_generation; /* of the connection to the primary on which it was prepared; 0: it was not */
 
     struct prepared *inner;              /* DECLARE: its query */
@@ -81,6 +84,11 @@ SQ_MUST_USE sq_status prepared_get(struct session *session, const char *text, si
 SQ_MUST_USE sq_status prepared_new_remote(struct session *session, const char *text, size_t length,
                                           const uint32_t *types, size_t type_count, struct sq_error *err,
                                           struct prepared **ret_prepared);
+/* What the primary has told the client of a remote one's columns. For want of memory it is not known. */
+void prepared_note_told(struct prepared *prepared, const struct pgwire_row_description *description);
+/* One that takes the place of a remote one: what was told holds. */
+SQ_MUST_USE sq_status prepared_take_told(struct prepared *prepared, const struct prepared *former,
+                                         struct sq_error *err);
 struct prepared *prepared_ref(struct prepared *prepared);
 /* NULL is allowed. */
 void prepared_unref(struct prepared *prepared);

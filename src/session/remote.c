@@ -358,9 +358,14 @@ void remote_forget(struct session *session, const char *name, const struct prepa
         remote_rest(remote);
         return;
     }
+    if (prepared->remote_generation == remote->generation && name[0] != '\0')
+        remote_close_name(remote, name);
+}
+
+void remote_close_name(struct remote *remote, const char *name)
+{
     /* Where there is no room for it, the name is closed when it is next given. */
-    if (prepared->remote_generation != remote->generation || name[0] == '\0' ||
-        remote->entry_count + REMOTE_ENTRIES_OF_MESSAGE >= REMOTE_ENTRIES_MAX)
+    if (remote->entry_count + REMOTE_ENTRIES_OF_MESSAGE >= REMOTE_ENTRIES_MAX)
         return;
     size_t mark = sq_buf_length(pgclient_out(remote->client));
     struct sq_error ignored;
@@ -467,15 +472,24 @@ static void take_back(struct remote *remote, struct remote_entry *entry)
         break;
     case REMOTE_BIND: {
         struct portal *portal = NULL;
-        if (entry->has_added &&
-            session_find_portal(session, entry->name != NULL ? entry->name : "", &ignored, &portal) == SQ_OK)
+        if (!entry->has_added ||
+            session_find_portal(session, entry->name != NULL ? entry->name : "", &ignored, &portal) != SQ_OK)
+            break;
+        if (entry->former == NULL) {
             status = session_close_portal(session, portal, &ignored);
+        } else {
+            prepared_unref(portal->prepared);
+            portal->prepared = SQ_STEAL(entry->former);
+            portal->is_bound = true;
+        }
         break;
     }
     case REMOTE_CLOSE:
         if (entry->prepared != NULL && (entry->name != NULL || session->unnamed_statement == NULL) &&
             session_add_statement(session, entry->name != NULL ? entry->name : "", entry->prepared, &ignored) == SQ_OK)
             entry->prepared = NULL;
+        if (entry->portal != NULL)
+            entry->portal->is_bound = true; /* its Bind came before */
         if (entry->portal != NULL &&
             session_add_portal(session, entry->portal, entry->name != NULL ? entry->name : "", &ignored) == SQ_OK)
             entry->portal = NULL;
@@ -565,11 +579,17 @@ sq_status remote_ensure(struct remote *remote, const char *name, struct prepared
     for (size_t i = 0; i < type_count; i++)
         pgwire_put_oid(out, prepared->is_parameter_declared[i] ? prepared->parameter_oids[i] : 0);
     pgwire_end(out, message);
+    /* What the client was told of its columns here holds there, too. */
+    bool is_described = prepared->is_announced && prepared->column_count > 0;
+    if (is_described)
+        pgwire_put_describe(out, PGWIRE_TARGET_STATEMENT, name);
     SQ_TRY(check_put(remote, mark, err));
     if (name[0] != '\0')
         (void)remote_expect(remote, REMOTE_CLOSE, audience);
     struct remote_entry *entry = remote_expect(remote, REMOTE_PARSE, audience);
     entry->prepared = prepared_ref(prepared);
+    if (is_described)
+        (void)remote_expect(remote, REMOTE_DESCRIBE_STATEMENT, audience);
     prepared->remote_generation = remote->generation;
     if (name[0] == '\0') {
         prepared_unref(remote->unnamed);

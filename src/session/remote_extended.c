@@ -285,11 +285,25 @@ static sq_status ensure(struct turn *turn, const char *name, struct prepared *pr
 
 /* --- Bind -------------------------------------------------------------------------------------------------------------- */
 
-/* The portal's name, which means the primary's portal from now on. */
-static sq_status add_portal(struct turn *turn, const char *name, struct prepared *prepared)
+/* The portal's name, which means the primary's portal from now on. Whether it may be given again, the primary says: only there
+ * is known when a portal has ended with its transaction. */
+static sq_status add_portal(struct turn *turn, const char *name, struct prepared *prepared,
+                            struct prepared **ret_former)
 {
     struct session *session = turn->session;
     struct portal *portal = NULL;
+    struct sq_error ignored;
+    bool is_known = session_find_portal(session, name, &ignored, &portal) == SQ_OK;
+    if (is_known && !portal->is_remote && remote_is_busy(session)) {
+        drain(turn); /* one of this server's may be about to end */
+        return SQ_BUSY;
+    }
+    if (is_known && portal->is_remote) {
+        *ret_former = portal->prepared;
+        portal->prepared = prepared_ref(prepared);
+        portal->is_bound = false;
+        return SQ_OK;
+    }
     if (name[0] == '\0' && session->unnamed_portal != NULL)
         SQ_TRY(session_close_portal(session, session->unnamed_portal, &turn->err));
     SQ_TRY(portal_new(session, prepared, &turn->err, &portal));
@@ -300,20 +314,38 @@ static sq_status add_portal(struct turn *turn, const char *name, struct prepared
     return status;
 }
 
+/* PREPARE is about to give a name that is free here, and may be not there. What is under way may be another PREPARE. */
+static sq_status close_prepared_name(struct turn *turn, const char *name)
+{
+    if (remote_is_busy(turn->session)) {
+        drain(turn);
+        return SQ_BUSY;
+    }
+    if (find_prepared(turn->session, name) == NULL)
+        remote_close_name(turn->session->remote, name);
+    return SQ_OK;
+}
+
 static sq_status send_bind(struct turn *turn, const struct pgwire_bind *bind, struct prepared *prepared,
                            enum remote_route route)
 {
     struct remote_entry *entry = NULL;
+    struct prepared *former = NULL;
     SQ_TRY(engage(turn, route));
-    SQ_TRY(add_portal(turn, bind->portal.data, prepared));
+    if (prepared->command.kind == COMMAND_PREPARE)
+        SQ_TRY(close_prepared_name(turn, prepared->command.prepare.name));
+    SQ_TRY(add_portal(turn, bind->portal.data, prepared, &former));
     sq_status status = ensure(turn, bind->statement.data, prepared);
     if (status == SQ_OK)
         status = put(turn, REMOTE_BIND, bind->portal.data, &entry);
-    if (status == SQ_OK)
-        entry->has_added = true;
-    else
+    if (status != SQ_OK) {
+        prepared_unref(former);
         turn->err.is_fatal = true; /* no memory to send anything with */
-    return status;
+        return status;
+    }
+    entry->has_added = true;
+    entry->former = former;
+    return SQ_OK;
 }
 
 static void take_bind(struct turn *turn)
@@ -353,17 +385,23 @@ static void describe_statement(struct turn *turn, const char *name)
     }
     enum remote_route route = remote_route_prepared(session, prepared);
     /* One that was compiled here, or needs no compiling, is known here. */
-    if (!remote_is_engaged(session) && !prepared->is_remote && prepared->command.kind != COMMAND_EXECUTE)
+    bool is_own = !prepared->is_remote && prepared->command.kind != COMMAND_EXECUTE;
+    if (is_own && !remote_is_engaged(session))
         route = ROUTE_READ;
+    else if (is_own && session->txn == SESSION_TXN_FAILED)
+        route = ROUTE_HERE; /* nothing can be prepared there before the transaction's end */
     if (use_here(turn, name, prepared, route))
         return;
     sq_status status = engage(turn, route);
     if (status == SQ_OK)
         status = ensure(turn, name, prepared);
+    struct remote_entry *entry = NULL;
     if (status == SQ_OK)
-        status = put(turn, REMOTE_DESCRIBE_STATEMENT, name, NULL);
+        status = put(turn, REMOTE_DESCRIBE_STATEMENT, name, &entry);
     if (status != SQ_OK)
         fail_here(turn, status);
+    else
+        entry->prepared = prepared_ref(prepared);
 }
 
 /* A portal of this server's is used here; others, and cursors that the primary may have, there. *ret_portal NULL: it is not
@@ -409,9 +447,12 @@ static void take_describe(struct turn *turn)
     }
     if (use_portal_here(turn, describe.name.data, &portal))
         return;
-    sq_status status = put(turn, REMOTE_DESCRIBE_PORTAL, describe.name.data, NULL);
+    struct remote_entry *entry = NULL;
+    sq_status status = put(turn, REMOTE_DESCRIBE_PORTAL, describe.name.data, &entry);
     if (status != SQ_OK)
         fail_here(turn, status);
+    else if (portal != NULL)
+        entry->prepared = prepared_ref(portal->prepared);
 }
 
 /* What running it may mean. */
@@ -513,7 +554,7 @@ static void take_sync(struct turn *turn)
     }
     /* What was sent is the beginning of a transaction whose rest has failed here. One that the client has begun stays open, as
      * after any failed statement. */
-    if (remote->must_fail && remote->status == PGWIRE_TRANSACTION_IDLE) {
+    if (remote->must_fail) {
         pgwire_put_execute(pgclient_out(remote->client), fail_portal, 0);
         (void)remote_expect(remote, REMOTE_FAIL, REMOTE_QUIET);
     }

@@ -22,7 +22,7 @@
 
 enum {
     REMOTE_ENTRIES_MAX = 64,
-    REMOTE_ENTRIES_OF_MESSAGE = 5, /* that one message of the client's can make */
+    REMOTE_ENTRIES_OF_MESSAGE = 7, /* that one message of the client's can make */
     REMOTE_TEXT_MAX = 256,
 };
 
@@ -48,8 +48,8 @@ struct remote_entry {
     enum remote_kind kind;
     enum remote_audience audience;
     char *name;                /* of the statement or portal; NULL: the unnamed one, or none */
-    struct prepared *prepared; /* a reference. PARSE: the new one. EXECUTE: what is run. CLOSE: what was removed */
-    struct prepared *former;   /* a reference. PARSE of the unnamed one: what it was before */
+    struct prepared *prepared; /* a reference. PARSE: the new one. EXECUTE, DESCRIBE: whose it is. CLOSE: what was removed */
+    struct prepared *former;   /* a reference. PARSE of the unnamed one, BIND: what the name meant before */
     struct portal *portal;     /* CLOSE: what was removed; owned */
     bool has_added;            /* PARSE, BIND: there is something to be taken back */
 };
@@ -157,6 +157,8 @@ SQ_MUST_USE sq_status remote_put_query(struct remote *remote, const char *text, 
 /* Parse for a statement that the primary does not have yet; `name` "": the unnamed one. Within a pipeline. */
 SQ_MUST_USE sq_status remote_ensure(struct remote *remote, const char *name, struct prepared *prepared,
                                     enum remote_audience audience, struct sq_error *err);
+/* One that has no such name here may still have it there. Nobody waits for it. */
+void remote_close_name(struct remote *remote, const char *name);
 bool remote_has(const struct remote *remote, const char *name, const struct prepared *prepared);
 /* The first entry has been answered. */
 void remote_pop(struct remote *remote);
@@ -182,8 +184,9 @@ struct remote_statement {
 };
 enum remote_route remote_route(struct session *session, const struct remote_statement *statement);
 enum remote_route remote_route_prepared(struct session *session, const struct prepared *prepared);
-/* What a statement leaves at the primary once it is done there. */
-void remote_note_done(struct remote *remote, const struct command *command, const char *text, size_t length);
+/* What a statement leaves at the primary once it is done there. `executing`: the portal that has run it, or NULL. */
+void remote_note_done(struct remote *remote, const struct command *command, const char *text, size_t length,
+                      const struct portal *executing);
 /* The same for what follows in a Query that is at the primary already. */
 bool remote_may_follow(struct session *session, const struct command *command);
 /* A name of a portal or cursor of this server. */

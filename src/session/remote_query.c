@@ -95,6 +95,9 @@ static sq_status make_ready(struct session *session, const struct command *comma
         sq_error_clear(&remote->quiet);
         return err->status;
     }
+    if (command->kind == COMMAND_PREPARE &&
+        sq_map_get(&session->statements, command->prepare.name, strlen(command->prepare.name)) == NULL)
+        remote_close_name(remote, command->prepare.name);
     if (command->kind != COMMAND_EXECUTE)
         return SQ_OK;
     const char *name = command->execute.name;

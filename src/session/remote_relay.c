@@ -147,6 +147,11 @@ static sq_status take_error(struct remote *remote, const struct pgwire_frame *fr
         keep_error(&remote->quiet, &report);
     else if (!is_meant)
         put_frame(session, frame);
+    /* A Parse that fails leaves no unnamed statement; one that is skipped leaves the former. */
+    if (entry->kind == REMOTE_PARSE) {
+        prepared_unref(entry->former);
+        entry->former = NULL;
+    }
     bool has_end = remote_skip(remote);
     session->is_skipping = !has_end && !is_meant;
     return SQ_OK;
@@ -171,7 +176,7 @@ static sq_status note_query_statement(struct remote *remote, struct sq_error *er
     if (status == SQ_OK && command.kind != COMMAND_SQL)
         end = consumed;
     if (status == SQ_OK)
-        remote_note_done(remote, &command, text, end);
+        remote_note_done(remote, &command, text, end, NULL);
     sq_arena_done(&arena);
     remote->query_walked += end;
     return status;
@@ -184,8 +189,13 @@ static sq_status note_complete(struct remote *remote, const struct remote_entry 
         return SQ_OK;
     if (entry->kind == REMOTE_QUERY)
         return note_query_statement(remote, err);
-    if (entry->kind == REMOTE_EXECUTE && entry->prepared != NULL)
-        remote_note_done(remote, &entry->prepared->command, entry->prepared->source, entry->prepared->source_length);
+    if (entry->kind == REMOTE_EXECUTE && entry->prepared != NULL) {
+        struct portal *executing = NULL;
+        if (session_find_portal(remote->session, entry->name != NULL ? entry->name : "", err, &executing) != SQ_OK)
+            executing = NULL; /* closed behind it */
+        remote_note_done(remote, &entry->prepared->command, entry->prepared->source, entry->prepared->source_length,
+                         executing);
+    }
     return SQ_OK;
 }
 
@@ -200,6 +210,24 @@ static sq_status keep_row(struct remote *remote, const struct pgwire_frame *fram
     (void)snprintf(remote->quiet_row, sizeof(remote->quiet_row), "%.*s", (int)value.length, (const char *)value.data);
     remote->has_quiet_row = true;
     return SQ_OK;
+}
+
+static sq_status note_told(const struct remote_entry *entry, const struct pgwire_frame *frame, struct sq_error *err)
+{
+    struct pgwire_row_description description;
+    SQ_TRY(pgwire_row_description_decode(frame, err, &description));
+    if (entry->prepared->is_remote)
+        prepared_note_told(entry->prepared, &description);
+    return SQ_OK;
+}
+
+static void note_bound(struct remote *remote, const struct remote_entry *entry)
+{
+    struct sq_error ignored;
+    struct portal *portal = NULL;
+    const char *name = entry->name != NULL ? entry->name : "";
+    if (session_find_portal(remote->session, name, &ignored, &portal) == SQ_OK && portal->is_remote)
+        portal->is_bound = true;
 }
 
 enum answer_part { ANSWER_NONE, ANSWER_PART, ANSWER_END };
@@ -259,6 +287,10 @@ static sq_status take_answer(struct remote *remote, const struct pgwire_frame *f
         remote->is_copying = true;
         remote->holds_input = false;
     }
+    if (frame->type == PGWIRE_ROW_DESCRIPTION && entry->prepared != NULL && entry->kind != REMOTE_EXECUTE)
+        SQ_TRY(note_told(entry, frame, err));
+    if (frame->type == PGWIRE_BIND_COMPLETE)
+        note_bound(remote, entry);
     if (entry->audience == REMOTE_RELAYED)
         put_frame(remote->session, frame);
     if (part == ANSWER_END) {
@@ -275,26 +307,14 @@ static void follow_transaction(struct remote *remote)
 {
     struct session *session = remote->session;
     bool is_open = remote->status != PGWIRE_TRANSACTION_IDLE;
-    if (!is_open)
+    if (!is_open) {
         settings_commit(&session->settings);
-    if (!is_open && !session->is_txn_remote)
-        return;
-    if (!is_open)
         remote_end_local(session);
+    }
     session->is_txn_remote = is_open;
     session->txn = !is_open                                      ? SESSION_TXN_NONE
                    : remote->status == PGWIRE_TRANSACTION_FAILED ? SESSION_TXN_FAILED
                                                                  : SESSION_TXN_EXPLICIT;
-}
-
-/* Portals end with their transaction. */
-static void close_portals(struct session *session)
-{
-    struct sq_error ignored;
-    if (session->txn != SESSION_TXN_NONE)
-        return;
-    sq_status status = session_close_portals(session, false, &ignored);
-    (void)status; /* those of the primary have nothing to fail of; reads that stop commit nothing */
 }
 
 static sq_status take_ready(struct remote *remote, const struct pgwire_frame *frame, struct sq_error *err)
@@ -318,9 +338,13 @@ static sq_status take_ready(struct remote *remote, const struct pgwire_frame *fr
         follow_transaction(remote);
     if (audience != REMOTE_RELAYED)
         return SQ_OK;
+    if (session->txn == SESSION_TXN_NONE) {
+        struct sq_error ignored;
+        sq_status closed = session_close_portals(session, false, &ignored);
+        (void)closed; /* those of the primary have nothing to fail of; reads that stop commit nothing */
+    }
     if (kind == REMOTE_SYNC) {
         session->is_skipping = false;
-        close_portals(session);
         session_ready(session);
     } else if (remote->has_failed) {
         simple_abort(session);

@@ -119,6 +119,10 @@ static enum remote_route route_engaged(struct session *session, const struct com
     case COMMAND_DEALLOCATE:
     case COMMAND_DISCARD:
         return ROUTE_HERE;
+    case COMMAND_EXECUTE: /* a name that is no more here may be there */
+        return find_statement(session, command->execute.name) == NULL ? ROUTE_HERE : ROUTE_PRIMARY;
+    case COMMAND_PREPARE: /* a name that is taken is an error */
+        return find_statement(session, command->prepare.name) != NULL ? ROUTE_HERE : ROUTE_PRIMARY;
     case COMMAND_SHOW:
         return command->name != NULL && strcmp(command->name, "sqld.position") == 0 ? ROUTE_HERE : ROUTE_PRIMARY;
     case COMMAND_FETCH:
@@ -144,7 +148,8 @@ static enum remote_route route_prepare(struct session *session, const struct rem
     bool is_writing =
         span->start + span->length <= statement->length && is_sql_writing(statement->text + span->start, span->length);
     bool is_read_only = settings_bool(&session->settings, SETTING_TRANSACTION_READ_ONLY);
-    return is_writing && !is_read_only ? ROUTE_PRIMARY : ROUTE_READ;
+    bool is_taken = find_statement(session, statement->command->prepare.name) != NULL;
+    return is_writing && !is_read_only && !is_taken ? ROUTE_PRIMARY : ROUTE_READ;
 }
 
 static enum remote_route route_copy(const struct remote_statement *statement)
@@ -207,8 +212,8 @@ static enum remote_route route_free(struct session *session, const struct remote
 
 bool remote_may_follow(struct session *session, const struct command *command)
 {
-    /* EXECUTE may need its statement to be sent first. */
-    return command->kind != COMMAND_EXECUTE && command->kind != COMMAND_EMPTY &&
+    /* EXECUTE may need its statement to be sent first, PREPARE a name to be closed. */
+    return command->kind != COMMAND_EXECUTE && command->kind != COMMAND_PREPARE && command->kind != COMMAND_EMPTY &&
            route_engaged(session, command) == ROUTE_PRIMARY;
 }
 
@@ -296,7 +301,39 @@ static void note_prepared(struct remote *remote, const struct command_prepare *p
     session_fail(session, &err);
 }
 
-void remote_note_done(struct remote *remote, const struct command *command, const char *text, size_t length)
+/* Portals that end with the transaction; those of the primary that are not bound yet come after it. `executing`: the one whose
+ * statement it is (NULL: there is none) stays. */
+static void close_portals(struct session *session, const struct portal *executing)
+{
+    struct sq_error ignored;
+    sq_status status = SQ_OK;
+    struct sq_map_cursor at = {0};
+    struct portal *portal;
+    while ((portal = sq_map_next(&session->portals, &at)) != NULL) {
+        if (portal != executing && (portal->is_remote ? portal->is_bound : !portal->is_hold))
+            status = session_close_portal(session, portal, &ignored);
+    }
+    portal = session->unnamed_portal;
+    if (portal != NULL && portal != executing && portal->is_remote && portal->is_bound)
+        status = session_close_portal(session, portal, &ignored);
+    (void)status; /* they have only read */
+}
+
+/* In the midst of a pipeline the transaction is followed by its statements; ReadyForQuery has the last word. */
+static void follow(struct session *session, const struct command *command, const struct portal *executing)
+{
+    bool is_end = command->kind == COMMAND_COMMIT || command->kind == COMMAND_ROLLBACK;
+    if (is_end || session->txn == SESSION_TXN_NONE)
+        close_portals(session, executing);
+    if (is_end && session->is_txn_remote)
+        remote_end_local(session);
+    bool is_open = !is_end || command->is_chain;
+    session->txn = is_open ? SESSION_TXN_EXPLICIT : SESSION_TXN_NONE;
+    session->is_txn_remote = is_open;
+}
+
+void remote_note_done(struct remote *remote, const struct command *command, const char *text, size_t length,
+                      const struct portal *executing)
 {
     switch (command->kind) {
     case COMMAND_SQL:
@@ -304,6 +341,11 @@ void remote_note_done(struct remote *remote, const struct command *command, cons
         break;
     case COMMAND_PREPARE:
         note_prepared(remote, &command->prepare, text);
+        break;
+    case COMMAND_COMMIT:
+    case COMMAND_ROLLBACK:
+    case COMMAND_BEGIN:
+        follow(remote->session, command, executing);
         break;
     case COMMAND_LISTEN:
         remote->is_listening = true;
@@ -342,6 +384,11 @@ sq_status remote_localize(struct session *session, const char *name, struct prep
     for (size_t i = 0; i < count; i++)
         types[i] = old->is_parameter_declared[i] ? old->parameter_oids[i] : 0;
     SQ_TRY(prepared_new(session, text, old->source_length, types, count, true, err, &compiled, &consumed));
+    sq_status status = prepared_take_told(compiled, old, err);
+    if (status != SQ_OK) {
+        prepared_unref(compiled);
+        return status;
+    }
     compiled->remote_generation = old->remote_generation;
     if (name[0] == '\0') {
         prepared_unref(session->unnamed_statement);

@@ -290,7 +290,10 @@ static void send_changed_settings(struct session *session)
 {
     struct settings_row row;
     while (settings_next_changed(&session->settings, &row)) {
-        pgwire_put_parameter_status(session->out, row.name, row.value);
+        if (row.is_own)
+            delegated_put_own_setting(session, &row);
+        else
+            pgwire_put_parameter_status(session->out, row.name, row.value);
         if (strcmp(row.name, "application_name") == 0)
             session_registry_label(session->host->sessions, &session->entry, NULL, NULL, row.value);
     }

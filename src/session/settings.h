@@ -175,6 +175,8 @@ struct settings_row {
     const char *description; /* "" for the user's own */
     bool is_reported;        /* goes to the client as ParameterStatus */
     bool is_local;           /* the value ends with the transaction */
+    bool is_own;             /* the user's */
+    bool has_value;          /* else `value` is what there is without one */
 };
 
 /* SHOW ALL, in the order of names, the user's own last: `size_t at = 0; while (settings_next(s, &at, &row)) …`. */
@@ -191,7 +193,8 @@ static inline bool settings_has_changed(const struct settings *settings)
 /* --- Two servers that keep a session's settings in step: a replica's session, and the one that it has at the primary --- */
 
 /* At the primary: from here on every setting is reported, the user's own too, but for those that are the server's or end with
- * a transaction by nature (transaction_…). What is in force now is not reported again. */
+ * a transaction by nature (transaction_…). What is in force now is not reported again. The value of one of the user's own is
+ * reported with '=' before it, or as "" if there is none any more. */
 void settings_report_all(struct settings *settings);
 
 /* At the replica: the start-up values, to open the session at the primary with: `size_t at = 0; while (settings_next_startup(…)) …`. */
@@ -203,7 +206,8 @@ void settings_track_unsent(struct settings *settings, bool is_on);
 void settings_expect(struct settings *settings, const char *name, const char *value);
 /* The next one of them; it counts as sent from then on. */
 bool settings_next_unsent(struct settings *settings, struct settings_row *ret_row);
-/* The primary has reported a value: it is in force here, too, as if the client had SET it, and counts as sent. Settings that
+/* The primary has reported a value (of the user's own: with '='): it is in force here, too, as if the client had SET it, and
+ * counts as sent. Settings that
  * are not known here, or are this server's own, are passed over. SQ_NOMEM, SQ_LIMIT: it is not in force. */
 SQ_MUST_USE sq_status settings_mirror(struct settings *settings, const char *name, const char *value,
                                       struct sq_error *err);

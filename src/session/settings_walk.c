@@ -13,6 +13,10 @@ static void fill_row(const struct settings *settings, size_t row, const struct s
     ret_row->name = row != SETTINGS_ROW_CUSTOM ? setting_infos[row].name : entry->name;
     ret_row->description = row != SETTINGS_ROW_CUSTOM ? setting_infos[row].description : "";
     ret_row->is_reported = row != SETTINGS_ROW_CUSTOM && (setting_infos[row].flags & SETTING_REPORTED) != 0;
+    ret_row->is_own = row == SETTINGS_ROW_CUSTOM;
+    ret_row->has_value = false;
+    for (size_t layer = 0; entry != NULL && layer < SETTINGS_LAYER_COUNT; layer++)
+        ret_row->has_value = ret_row->has_value || entry->layers[layer] != NULL;
     ret_row->is_local = entry != NULL && entry->layers[SETTINGS_LAYER_LOCAL] != NULL;
 }
 
@@ -153,7 +157,11 @@ sq_status settings_mirror(struct settings *settings, const char *name, const cha
     size_t row;
     if (settings_find_row(name, &row, NULL) != SQ_OK || !settings_is_followed(row))
         return SQ_OK;
-    sq_status status = settings_set(settings, name, value, SETTINGS_SESSION, err);
+    bool is_own = row == SETTINGS_ROW_CUSTOM;
+    if (is_own && value[0] != '=' && value[0] != '\0')
+        return SQ_OK;
+    const char *mirrored = !is_own ? value : value[0] == '=' ? value + 1 : NULL;
+    sq_status status = settings_set(settings, name, mirrored, SETTINGS_SESSION, err);
     if (status == SQ_NOMEM || status == SQ_LIMIT)
         return status;
     struct settings_entry *entry = row == SETTINGS_ROW_CUSTOM ? settings_find_custom(settings, name) : NULL;
