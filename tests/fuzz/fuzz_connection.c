@@ -182,6 +182,11 @@ int64_t sq_clock_now_us(void)
     return is_player ? ++played_us : real_us(CLOCK_MONOTONIC);
 }
 
+int64_t sq_clock_coarse_us(void)
+{
+    return is_player ? played_us : real_us(CLOCK_MONOTONIC_COARSE);
+}
+
 /* Every input is played on the 2nd of January 2024. */
 int64_t sq_clock_wall_us(void)
 {
