@@ -46,6 +46,7 @@ struct import {
     struct client_temporary copy;
     uint64_t copy_bytes;
     char content[CLIENT_IMPORT_CONTENT_BYTES]; /* of the copy */
+    bool is_filled;                            /* the server's database holds what import.state says */
 };
 
 static void import_done(struct import *import)
@@ -390,7 +391,8 @@ static sq_status server_claim(struct import *import, struct sq_error *err, int64
         return sq_fail(err, SQ_EXISTS, "'%s' cannot be imported: database '%s' of the server has contents of its own",
                        import->path, database);
     SQ_TRY(server_read(import, false, content, &is_same, err));
-    if (strcmp(content, import->state.content) == 0)
+    import->is_filled = strcmp(content, import->state.content) == 0;
+    if (import->is_filled)
         return SQ_OK; /* what an earlier try has brought there */
     return sq_fail(
         err, SQ_EXISTS,
@@ -403,9 +405,12 @@ static sq_status server_fill(struct import *import, struct sq_error *err)
     char content[CLIENT_IMPORT_CONTENT_BYTES];
     bool is_same = false;
     SQ_TRY(copy_describe(import, err));
-    SQ_TRY(client_import_state_set_content(&import->state, import->content, err));
-    if (client_image_store(import->remote, "main", NATIVE_IMAGE_REPLACE, 0, import->copy_bytes, client_temporary_get,
-                           &import->copy) != SQLITE_OK)
+    /* What is there already is not sent again: somebody may have begun to use it. */
+    bool is_there = import->is_filled && strcmp(import->content, import->state.content) == 0;
+    if (!is_there)
+        SQ_TRY(client_import_state_set_content(&import->state, import->content, err));
+    if (!is_there && client_image_store(import->remote, "main", NATIVE_IMAGE_REPLACE, 0, import->copy_bytes,
+                                        client_temporary_get, &import->copy) != SQLITE_OK)
         return fail_remote(import, err);
     SQ_TRY(server_read(import, true, content, &is_same, err));
     if (is_same)

@@ -18,7 +18,8 @@
  *     database NAME           which the server has; missing: none was made
  *     content DIGITS          what the server's database holds if it is our copy: written before that is sent. The last counts
  *
- * A database of the server that has contents which are not our copy is never overwritten. */
+ * A database of the server that has contents which are not our copy is never overwritten, unless they are written into the
+ * claimed one while the copy is on its way to it. */
 #ifndef SQ_CLIENT_IMPORT_H
 #define SQ_CLIENT_IMPORT_H
 
